@@ -1,0 +1,3 @@
+"""vcsctl: a service manager for clusters, from one YAML unit file per service."""
+
+__version__ = "0.1.0"

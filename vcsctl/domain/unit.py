@@ -1,0 +1,312 @@
+"""The unit: the declaration of one service, one class for each kind. Values only: no files, no clock.
+
+The classes are plain dataclasses, so that vcsd and its runners need not load pydantic (it costs 0.1 s and
+10 MiB); each field carries the parser of its text, and floor 1 validates files against these classes
+through pydantic, which knows how to call it. What a kind cannot have, its class has no field for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
+
+from vcsctl.domain import values
+from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule
+
+Kind = Literal["daemon", "periodical", "fixed-time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Says how the text of a field becomes its value. Read by pydantic when a file is validated."""
+
+    parse: Callable[[object], Any]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> Any:
+        # Imported here and nowhere else in the domain: only who validates a file pays for pydantic.
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(self.parse)
+
+
+class FieldError(ValueError):
+    """A fault of one key that shows only beside the others."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text)
+        self.key = key
+
+
+Text = Annotated[str, Parsed(values.parse_text)]
+Bool = Annotated[bool, Parsed(values.parse_bool)]
+Duration = Annotated[float, Parsed(values.parse_duration)]
+Names = Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_name))]
+Nodes = Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_node))]
+Argv = Annotated[tuple[str, ...], Parsed(values.parse_argv)]
+RunOn = Annotated[str, Parsed(values.one_of("any", "each"))]
+ExitCode = values.whole_number(0, 255)
+
+
+def _parse_exit_codes(value: object) -> tuple[int, ...]:
+    return tuple(ExitCode(item) for item in values.as_list(value))
+
+
+def _nested(cls: type[Any]) -> Callable[[object], Any]:
+    """A parser of a map into the small dataclass `cls`, by the parsers of its own fields."""
+
+    def parse(value: object) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a map of {', '.join(field_parsers(cls))}")
+        parsers = field_parsers(cls)
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            if key not in parsers:
+                raise ValueError(f"unknown key {key!r}; write {', '.join(parsers)}")
+            try:
+                found[key] = parsers[key](item)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from None
+        return cls(**found)
+
+    return parse
+
+
+def field_parsers(cls: type[Any]) -> dict[str, Callable[[object], Any]]:
+    """Key → parser of its text, for a class whose fields are annotated with `Parsed`."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {f.name: parser for f in dataclasses.fields(cls) if (parser := _parser_in(hints[f.name])) is not None}
+
+
+def _parser_in(hint: Any) -> Callable[[object], Any] | None:
+    for part in (hint, *get_args(hint)):
+        for extra in getattr(part, "__metadata__", ()):
+            if isinstance(extra, Parsed):
+                return extra.parse
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """Further attempts of a slot whose run failed; the delay doubles from attempt to attempt."""
+
+    attempts: Annotated[int, Parsed(values.whole_number(0, 100))] = 0
+    delay: Duration = 30.0
+    max_delay: Duration = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """How to ask a daemon whether it is well; exactly one of the four ways."""
+
+    tcp: Annotated[str, Parsed(values.parse_address)] | None = None
+    http: Annotated[str, Parsed(values.parse_url)] | None = None
+    exec: Argv = ()
+    after: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if sum(way not in (None, ()) for way in (self.tcp, self.http, self.exec, self.after)) != 1:
+            raise ValueError("needs exactly one of tcp, http, exec, after")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    tcp: Annotated[str, Parsed(values.parse_address)] | None = None
+    http: Annotated[str, Parsed(values.parse_url)] | None = None
+    exec: Argv = ()
+    period: Duration = 30.0
+    timeout: Duration = 5.0
+    threshold: Annotated[int, Parsed(values.whole_number(1, 100))] = 3
+
+    def __post_init__(self) -> None:
+        if sum(way not in (None, ()) for way in (self.tcp, self.http, self.exec)) != 1:
+            raise ValueError("needs exactly one of tcp, http, exec")
+
+
+def _parse_ready(value: object) -> Probe | str:
+    if value == "notify":
+        return "notify"
+    if isinstance(value, Mapping):
+        return _nested(Probe)(value)  # type: ignore[no-any-return]
+    raise ValueError("cannot be read; write notify, or a map with one of tcp, http, exec, after")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitBase:
+    """What every kind has. Durations are in seconds."""
+
+    # pydantic's settings for a plain dataclass: a key without a field is a fault, never dropped.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    schedule: ClassVar[Kind]
+
+    name: Annotated[str, Parsed(values.parse_name)]
+    title: Text = ""
+    description: Text = ""
+    provider: Annotated[str, Parsed(values.one_of("builtin", "package", "site"))] = "site"
+    enabled: Bool = True
+    nodes: Nodes = ()
+    groups: Names = ()
+    exec: Argv
+    timeout: Duration | None = None
+    stop_timeout: Duration = 30.0
+    stop_signal: Annotated[str, Parsed(values.parse_signal)] = "TERM"
+    on_storage_loss: Annotated[str, Parsed(values.one_of("stop", "continue"))] | None = None
+    user: Annotated[str, Parsed(values.parse_account)] | None = None
+    group: Annotated[str, Parsed(values.parse_account)] | None = None
+    working_directory: Annotated[str, Parsed(values.parse_path)] | None = None
+    umask: Annotated[int, Parsed(values.parse_umask)] | None = None
+    environment: Annotated[dict[str, str], Parsed(values.parse_environment)] = field(default_factory=dict)
+    environment_files: Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_optional_path))] = ()
+    nice: Annotated[int, Parsed(values.whole_number(-20, 19))] | None = None
+    limits: Annotated[dict[str, tuple[int, int]], Parsed(values.parse_limits)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedUnit(UnitBase):
+    """What periodical and fixed-time services share."""
+
+    run_on: RunOn = "any"
+    timezone: Annotated[str, Parsed(values.parse_timezone)] | None = None
+    start_within: Duration | None = None
+    retries: Annotated[Retries, Parsed(_nested(Retries))] = Retries()
+    on_lost: Annotated[str, Parsed(values.one_of("none", "rerun"))] = "none"
+    success_exit_codes: Annotated[tuple[int, ...], Parsed(_parse_exit_codes)] = (0,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Periodical(TimedUnit):
+    schedule: ClassVar[Kind] = "periodical"
+
+    period: Annotated[
+        int, Parsed(values.whole_number(1, 60, "; for a longer period use schedule: fixed-time with run_at"))
+    ]
+    align: Annotated[int, Parsed(values.whole_number(0, 59))] = 0
+
+    def __post_init__(self) -> None:
+        if self.align >= self.period:
+            remedy = f"write a number from 0 to {self.period - 1}" if self.period > 1 else "write 0"
+            raise FieldError("align", f"must be less than the period ({self.period}), not {self.align}; {remedy}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedTime(TimedUnit):
+    schedule: ClassVar[Kind] = "fixed-time"
+
+    run_at: Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_time_of_day, lowest=1))]
+    days: Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_day, lowest=1))] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon(UnitBase):
+    schedule: ClassVar[Kind] = "daemon"
+
+    run_on: RunOn = "each"
+    restart: Annotated[str, Parsed(values.one_of("always", "on-failure", "never"))] = "always"
+    restart_delay: Duration = 0.5
+    restart_max_delay: Duration = 30.0
+    start_limit: Annotated[tuple[int, float], Parsed(values.parse_start_limit)] = (5, 60.0)
+    ready: Annotated[Probe | str, Parsed(_parse_ready)] | None = None
+    health: Annotated[Health, Parsed(_nested(Health))] | None = None
+    watchdog: Duration | None = None
+
+
+Unit = Daemon | Periodical | FixedTime
+KINDS: dict[str, type[Unit]] = {"daemon": Daemon, "periodical": Periodical, "fixed-time": FixedTime}
+TIMED_KEYS_OF: dict[str, tuple[str, ...]] = {"periodical": ("period", "align"), "fixed-time": ("run_at", "days")}
+
+
+def keys_of(kind: str) -> tuple[str, ...]:
+    """The keys a unit file of that kind may have."""
+    return ("schedule", *(f.name for f in dataclasses.fields(KINDS[kind]) if f.name != "name"))
+
+
+def schedule_of(unit: Periodical | FixedTime, cell_timezone: str) -> Schedule:
+    timezone = unit.timezone or cell_timezone
+    if isinstance(unit, Periodical):
+        return EveryMinutes(unit.period, unit.align, timezone)
+    return AtTimes(unit.run_at, unit.days, timezone)
+
+
+def schedule_text(unit: Unit) -> str:
+    """The schedule in a few words, as `status` shows it."""
+    match unit:
+        case Daemon():
+            return "daemon"
+        case Periodical(period=period, align=align):
+            return f"every {period} min" + (f" +{align}" if align else "")
+        case FixedTime(run_at=run_at, days=days):
+            return " ".join(run_at) + (f" on {','.join(days)}" if days else "")
+
+
+def allowed_on(unit: Unit, node: str, labels: tuple[str, ...]) -> bool:
+    """Whether the unit's `nodes` admit this node; no `nodes` admits every node."""
+    return not unit.nodes or node in unit.nodes or any(f"label:{label}" in unit.nodes for label in labels)
+
+
+def key_of(unit: Unit, node: str) -> str:
+    """What may run once at a time: the service, or with `run_on: each` the service on one node."""
+    return f"{unit.name}@{node}" if unit.run_on == "each" else unit.name
+
+
+def stops_on_storage_loss(unit: Unit) -> bool:
+    if unit.on_storage_loss is not None:
+        return unit.on_storage_loss == "stop"
+    return bool(unit.groups) or unit.run_on == "any"
+
+
+def to_plain(unit: Unit) -> dict[str, Any]:
+    """The unit as JSON values, defaults left out; `from_plain` reads it back."""
+    plain: dict[str, Any] = {"schedule": unit.schedule, "name": unit.name}
+    for f in dataclasses.fields(unit):
+        value = getattr(unit, f.name)
+        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+        if f.name != "name" and value != default:
+            plain[f.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+    return plain
+
+
+def from_plain(plain: Mapping[str, Any]) -> Unit:
+    """Raises KeyError, TypeError or ValueError when `plain` is not what `to_plain` wrote."""
+    found = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    kind = KINDS[found.pop("schedule")]
+    if "retries" in found:
+        found["retries"] = Retries(**found["retries"])
+    if "limits" in found:
+        found["limits"] = {name: (limit[0], limit[1]) for name, limit in found["limits"].items()}
+    if isinstance(found.get("ready"), Mapping):
+        found["ready"] = Probe(**found["ready"])
+    if "health" in found:
+        found["health"] = Health(**found["health"])
+    return kind(**found)
+
+
+def with_fields(unit: Unit, fields: Mapping[str, object]) -> Unit:
+    """The unit with some keys changed, their values as texts of a unit file (an override's form).
+
+    When `schedule` changes between the timed kinds, the keys of the other kind fall away.
+    Raises ValueError with the key's sentence when a value does not fit.
+    """
+    kind = values.text_of(fields.get("schedule", unit.schedule))
+    if kind != unit.schedule and "daemon" in (kind, unit.schedule):
+        raise FieldError(
+            "schedule", "cannot change between daemon and the timed kinds; that is configured at deployment"
+        )
+    if kind not in KINDS:
+        raise FieldError("schedule", f"cannot be {kind!r}; write periodical or fixed-time")
+    cls = KINDS[kind]
+    parsers = field_parsers(cls)
+    found: dict[str, Any] = {f.name: getattr(unit, f.name) for f in dataclasses.fields(cls) if hasattr(unit, f.name)}
+    for key, value in fields.items():
+        if key == "schedule":
+            continue
+        if key not in parsers:
+            raise FieldError(key, f"does not belong to a {kind} service")
+        try:
+            found[key] = parsers[key](value)
+        except ValueError as error:
+            raise FieldError(key, str(error)) from None
+    for needed in TIMED_KEYS_OF.get(kind, ())[:1]:
+        if needed not in found:
+            raise FieldError(needed, f"is required for schedule {kind}; set it in the same command")
+    return cls(**found)

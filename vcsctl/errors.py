@@ -1,0 +1,63 @@
+"""What can go wrong, and the exit code each ends a command with. The only place that knows exit codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK = 0
+FAILED = 1
+USAGE = 2
+NOT_RUNNING = 3
+UNKNOWN_UNIT = 4
+REFUSED = 5
+TRY_AGAIN = 75
+
+
+class VcsError(Exception):
+    """A fault the caller can act on; its text names the thing and the way out."""
+
+    exit_code = FAILED
+
+
+class UsageError(VcsError):
+    """The command or a file it was given is wrong: nothing was done."""
+
+    exit_code = USAGE
+
+
+class NotRunningError(VcsError):
+    exit_code = NOT_RUNNING
+
+
+class UnknownUnitError(VcsError):
+    exit_code = UNKNOWN_UNIT
+
+
+class RefusedError(VcsError):
+    """Understood, and not allowed as things stand."""
+
+    exit_code = REFUSED
+
+
+class StorageError(VcsError):
+    """The shared directory cannot be used now; the same command may succeed later."""
+
+    exit_code = TRY_AGAIN
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One fault of one file. Line and column count from 1; 0 means the file as a whole."""
+
+    path: str
+    line: int
+    column: int
+    key: str
+    text: str
+    warning: bool = False
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        key = f"{self.key}: " if self.key else ""
+        kind = "warning: " if self.warning else ""
+        return f"{place}: {kind}{key}{self.text}"
