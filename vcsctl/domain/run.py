@@ -1,0 +1,185 @@
+"""What a run leaves on record: claim, start, outcome, and the closed table of causes. Values only.
+
+A claim is immutable. One with a `unit` starts a run; one without only disposes of slots and requests
+that will not run, so that each of them still ends in a recorded outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Outcome = Literal["ok", "failed", "timeout", "stopped", "lost", "missed", "skipped"]
+Trigger = Literal["schedule", "manual", "late", "retry", "none"]
+Writer = Literal["runner", "successor", "claim"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something ended as it did; `writer` is who puts it on record."""
+
+    outcome: Outcome
+    writer: Writer
+
+
+# The closed table of design section 1: no outcome is written for a cause that is not here.
+CAUSES: Mapping[str, Cause] = {
+    "exited": Cause("ok", "runner"),
+    "exit-code": Cause("failed", "runner"),
+    "signal": Cause("failed", "runner"),
+    "cannot-start": Cause("failed", "runner"),
+    "timeout": Cause("timeout", "runner"),
+    "stop-requested": Cause("stopped", "runner"),
+    "runner-signalled": Cause("stopped", "runner"),
+    "storage": Cause("lost", "runner"),
+    "runner-died": Cause("lost", "successor"),
+    "node-died": Cause("lost", "successor"),
+    "stopped-before-start": Cause("stopped", "successor"),
+    "cancelled-after-claim": Cause("skipped", "successor"),
+    "expired-after-claim": Cause("missed", "successor"),
+    "too-late": Cause("missed", "claim"),
+    "nobody-there": Cause("missed", "claim"),
+    "clock": Cause("missed", "claim"),
+    "coalesced": Cause("skipped", "claim"),
+    "superseded": Cause("skipped", "claim"),
+    "cancelled": Cause("skipped", "claim"),
+    "disabled": Cause("skipped", "claim"),
+    "masked": Cause("skipped", "claim"),
+    "changed": Cause("skipped", "claim"),
+    "not-a-job": Cause("skipped", "claim"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Slots (a range is one row), a request or a retry that a claim disposes of without running it."""
+
+    cause: str
+    why: str
+    request: str | None = None
+    first: datetime | None = None
+    last: datetime | None = None
+    count: int = 1
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run once, or the disposal of what will not run; `state/KEY/FENCE.json`."""
+
+    key: str
+    fence: int
+    service: str
+    node: str
+    trigger: Trigger
+    why: str
+    watermark: datetime | None = None
+    slot: datetime | None = None
+    attempt: int = 1
+    requests: tuple[str, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    groups: tuple[str, ...] = ()
+    queued_at: datetime | None = None
+    unit: dict[str, Any] | None = None
+
+    @property
+    def run_id(self) -> str:
+        return run_id(self.key, self.fence)
+
+    @property
+    def is_run(self) -> bool:
+        return self.unit is not None
+
+    @property
+    def missed(self) -> int:
+        """How many slots were missed before this one (VCS_MISSED)."""
+        return sum(row.count for row in self.dropped if CAUSES[row.cause].outcome == "missed" and row.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Written before the command is executed; names the runner so that a new vcsd can find it."""
+
+    pid: int
+    pid_started: int
+    boot_id: str
+    at: datetime
+    log: str
+    fences: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The one outcome of a run; `state/KEY/FENCE.end.json`. Durations in seconds."""
+
+    cause: str
+    why: str
+    node: str
+    at: datetime
+    started_at: datetime | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    duration_s: float | None = None
+    cpu_s: float | None = None
+    peak_memory_kib: int | None = None
+    queue_wait_s: float | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        return CAUSES[self.cause].outcome
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """An operator's wish that a run end; `state/KEY/FENCE.stop`."""
+
+    by: str
+    node: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A manual launch waiting in the queue; `queue/KEY.REQUEST.json`."""
+
+    id: str
+    key: str
+    service: str
+    by: str
+    node: str
+    within_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsEntry:
+    """The place in the queue of a service's pending slots; `queue/KEY.slots.json`."""
+
+    key: str
+    first: datetime
+
+
+def run_id(key: str, fence: int) -> str:
+    return f"{key}.{fence}"
+
+
+def parse_run_id(text: str) -> tuple[str, int] | None:
+    key, dot, fence = text.rpartition(".")
+    return (key, int(fence)) if dot and key and fence.isdecimal() else None
+
+
+def service_of(key: str) -> str:
+    return key.partition("@")[0]
+
+
+def to_text(instant: datetime) -> str:
+    """ISO 8601 in UTC, as every record spells an instant."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def from_text(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC")
+    return instant.astimezone(UTC)

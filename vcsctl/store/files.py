@@ -1,0 +1,166 @@
+"""The only ways this project writes and reads a small file on the shared directory. Knows no record and no name.
+
+`link_new` publishes a complete, durable file under a name that did not exist: first wins. `replace` puts a
+new version in place of an old one and is only for what is shown, never for what decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from vcsctl.errors import StorageError
+from vcsctl.store.paths import ASIDE_SUFFIX, TEMPORARY_PREFIX
+
+LARGEST_RECORD = 1 << 20  # a record is a few kilobytes; more is somebody else's file
+_serial = itertools.count()
+
+
+@contextlib.contextmanager
+def named_faults(action: str, path: str) -> Iterator[None]:
+    """Turns an OSError into a StorageError that names the file and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {action} {path}: {_sentence(error)}") from error
+
+
+def _sentence(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "no space left; free some, nothing recorded earlier is lost"
+        case errno.EROFS:
+            return "the file system is read-only; mount it for writing"
+        case errno.EACCES | errno.EPERM:
+            return "permission denied; run the command as a user who may, or mend the directory's mode"
+        case errno.EIO | errno.ESTALE:
+            return f"the storage failed ({os.strerror(error.errno or 0)}); see to the disk or the file server"
+        case _:
+            return (error.strerror or str(error)).lower()
+
+
+def _temporary(path: str) -> str:
+    folder, name = os.path.split(path)
+    return f"{folder}/{TEMPORARY_PREFIX}{name}.{os.getpid()}.{next(_serial)}"
+
+
+def _write_temporary(path: str, data: bytes, mode: int, *, durable: bool) -> tuple[str, datetime]:
+    """Returns the temporary's path and its mtime: the file server's own clock."""
+    temporary = _temporary(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        written = 0
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+        if durable:
+            os.fsync(descriptor)
+        modified_at = instant_of(os.fstat(descriptor).st_mtime_ns)
+    except BaseException:
+        discard(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+    return temporary, modified_at
+
+
+def instant_of(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds // 1000 / 1e6, UTC)
+
+
+def discard(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+class Draft:
+    """A complete and durable record that has no name yet. `modified_at` is the file server's clock at its writing."""
+
+    def __init__(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        self.path = path
+        with named_faults("write", path):
+            self._temporary, self.modified_at = _write_temporary(path, data, mode, durable=True)
+
+    def link(self, *, index: str | None = None) -> bool:
+        """Publishes the draft; False when the name is taken. `index` then gets a second, replaceable name."""
+        try:
+            os.link(self._temporary, self.path)
+        except FileExistsError:
+            # Over NFS the reply to a link that succeeded may be lost and the repeated call fail: the count tells.
+            if os.stat(self._temporary).st_nlink != 2:
+                self.discard()
+                return False
+        except OSError as error:
+            self.discard()
+            raise StorageError(f"cannot write {self.path}: {_sentence(error)}") from error
+        if index is None:
+            self.discard()
+        else:
+            with named_faults("write", index):
+                os.rename(self._temporary, index)
+        return True
+
+    def discard(self) -> None:
+        discard(self._temporary)
+
+
+def link_new(path: str, data: bytes, mode: int = 0o644, *, sync_folder: bool = False) -> bool:
+    """Publishes `data` under `path` unless that name exists; complete and durable before it is visible."""
+    if not Draft(path, data, mode).link():
+        return False
+    if sync_folder:
+        sync_directory(os.path.dirname(path))
+    return True
+
+
+def replace(path: str, data: bytes, mode: int = 0o644, *, durable: bool = False) -> None:
+    with named_faults("write", path):
+        temporary, _ = _write_temporary(path, data, mode, durable=durable)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            discard(temporary)
+            raise
+
+
+def sync_directory(path: str) -> None:
+    """Makes the names in a directory durable."""
+    with named_faults("sync", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read(path: str) -> tuple[bytes, datetime] | None:
+    """Content and mtime of a regular file, None when there is none. Never waits on a pipe, never follows a link."""
+    with named_faults("read", path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        try:
+            return os.read(descriptor, LARGEST_RECORD), instant_of(os.fstat(descriptor).st_mtime_ns)
+        finally:
+            os.close(descriptor)
+
+
+def names(folder: str) -> list[str]:
+    """The names in a directory, looked up anew (over NFS a missing name stayed missing for 24 s)."""
+    with named_faults("list", folder):
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
+
+
+def set_aside(path: str) -> str:
+    """Takes an unreadable file out of the way, keeping it for whoever wants to know; its new path."""
+    aside = f"{path}{ASIDE_SUFFIX}"
+    with named_faults("set aside", path):
+        os.rename(path, aside)
+    return aside

@@ -1,0 +1,174 @@
+"""Kernel locks on files of the shared directory: taken all or none, proved, handed on, let go. Decides nothing.
+
+flock belongs to the open file description: the copies that a runner and its command inherit keep it held
+until the last of them is closed or one of them unlocks. Lock files are never unlinked or renamed. Over NFS
+flock is a byte-range lock, so the file must be open for writing. `FileLock` objects are not used: their
+release, deletion and exit hooks unlock for the child too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from dataclasses import dataclass
+
+import filelock
+
+from vcsctl.errors import StorageError
+from vcsctl.store.files import named_faults
+
+_CONTENT_SIZE = 256
+_CONTENT = re.compile(rb"(\d{1,18}) ([^\n]*?) *\n")
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """What a lock file says: the fence number last given out, and who held it then (for display)."""
+
+    fence: int
+    holder: str
+
+
+def read_lock_file(path: str) -> LockFile | None:
+    """None when the lock was never held or its content is damaged."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_CONTENT_SIZE)
+    except FileNotFoundError:
+        return None
+    match = _CONTENT.fullmatch(content)
+    return LockFile(int(match[1]), match[2].decode(errors="replace")) if match else None
+
+
+@dataclass(slots=True)
+class HeldLock:
+    """One lock we hold through `descriptor`; `content` is what the last proof wrote."""
+
+    path: str
+    descriptor: int
+    content: bytes = b""
+
+    def write(self, fence: int, holder: str) -> None:
+        text = f"{fence} {holder}"[: _CONTENT_SIZE - 2]
+        self.content = text.encode("ascii", "replace").ljust(_CONTENT_SIZE - 1) + b"\n"
+        self.prove()
+
+    def prove(self) -> None:
+        """The only proof of still holding it: on a lost lock flock() and fstat() say yes, writing out says EIO."""
+        with named_faults("prove the lock", self.path):
+            os.pwrite(self.descriptor, self.content, 0)
+            os.fdatasync(self.descriptor)
+
+    def next_fence(self) -> int:
+        content = os.pread(self.descriptor, _CONTENT_SIZE, 0)
+        if not content:
+            return 1
+        if match := _CONTENT.fullmatch(content):
+            return int(match[1]) + 1
+        return int(time.time())  # a damaged counter must still grow: no count of runs reaches the seconds since 1970
+
+
+def try_lock(path: str) -> HeldLock | None:
+    """The lock, or None when somebody else holds it. Raises StorageError when the storage cannot lock."""
+    with named_faults("lock", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            if filelock.lock_descriptor(descriptor, blocking=False) and _is_the_file_at(path, descriptor):
+                return HeldLock(path, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    os.close(descriptor)
+    return None
+
+
+def _is_the_file_at(path: str, descriptor: int) -> bool:
+    """A lock on a file that was unlinked or renamed excludes nobody."""
+    ours = os.fstat(descriptor)
+    try:
+        named = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino) and ours.st_nlink == 1
+
+
+class Grant:
+    """All the locks one run needs: its KEY's and its groups'."""
+
+    def __init__(self, key: HeldLock, groups: dict[str, HeldLock]) -> None:
+        self.key = key
+        self.groups = groups
+
+    @property
+    def locks(self) -> list[HeldLock]:
+        return [self.key, *self.groups.values()]
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [lock.descriptor for lock in self.locks]
+
+    def raise_fences(self, key_fence: int, holder: str) -> dict[str, int]:
+        """Gives each group its next fence number, on disk before anybody sees it; this is the first proof."""
+        self.key.write(key_fence, holder)
+        fences = {}
+        for group, lock in self.groups.items():
+            fences[group] = lock.next_fence()
+            lock.write(fences[group], holder)
+        return fences
+
+    def prove(self) -> None:
+        for lock in self.locks:
+            lock.prove()
+
+    def unlock(self) -> None:
+        """Frees the locks for everybody, whoever still has a copy of the descriptors. The end of a run."""
+        for lock in reversed(self.locks):
+            with contextlib.suppress(OSError):
+                filelock.unlock_descriptor(lock.descriptor)
+
+    def close(self) -> None:
+        """Gives up our copies; a runner that has its own keeps the locks."""
+        for lock in self.locks:
+            os.close(lock.descriptor)
+
+
+def take(key_path: str, group_paths: dict[str, str]) -> Grant | str:
+    """All or none, without waiting, in sorted order; or the path of the lock that is held by another."""
+    held: list[HeldLock] = []
+    wanted = [("", key_path), *sorted(group_paths.items())]
+    try:
+        for _, path in wanted:
+            lock = try_lock(path)
+            if lock is None:
+                return path
+            held.append(lock)
+    finally:
+        if len(held) < len(wanted):
+            for lock in held:
+                os.close(lock.descriptor)
+    return Grant(held[0], dict(zip(sorted(group_paths), held[1:], strict=True)))
+
+
+def self_test(folder: str) -> None:
+    """Proves that locks in `folder` exclude; raises StorageError with the way out where they do not."""
+    path = f"{folder}/.self-test.{os.getpid()}"
+    try:
+        first = try_lock(path)
+        if first is None:
+            raise StorageError(f"cannot lock {path}: a new file is locked already; the storage's locks do not work")
+        try:
+            second = try_lock(path)
+            if second is not None:
+                os.close(second.descriptor)
+                raise StorageError(
+                    f"locks in {folder} do not exclude: two holders at once; "
+                    "use a local file system or NFS 4.1 or later, mounted without nolock or local_lock"
+                )
+            first.write(1, "self-test")
+        finally:
+            os.close(first.descriptor)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)

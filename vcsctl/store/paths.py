@@ -1,0 +1,131 @@
+"""The only place that spells a name in the shared directory. No I/O.
+
+Every name made from a unit, node, group or request passes `_part` first: nothing read from a file becomes
+a path unchecked.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,200}")
+TEMPORARY_PREFIX = ".tmp."
+ASIDE_SUFFIX = ".unreadable"
+FOLDERS = (
+    *("locks/key", "locks/group", "locks/node"),
+    *("queue", "state", "running", "overrides", "nodes", "history", "audit"),
+)
+CLAIM, STARTED, END, STOP = ".json", ".started", ".end.json", ".stop"
+
+
+def _part(name: str) -> str:
+    if not _PART.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be part of a file name")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    root: str
+
+    @property
+    def cell(self) -> str:
+        return f"{self.root}/cell.json"
+
+    @property
+    def queue(self) -> str:
+        return f"{self.root}/queue"
+
+    @property
+    def states(self) -> str:
+        return f"{self.root}/state"
+
+    @property
+    def running(self) -> str:
+        return f"{self.root}/running"
+
+    @property
+    def overrides(self) -> str:
+        return f"{self.root}/overrides"
+
+    @property
+    def nodes(self) -> str:
+        return f"{self.root}/nodes"
+
+    def folder(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def key_lock(self, key: str) -> str:
+        return f"{self.root}/locks/key/{_part(key)}"
+
+    def group_lock(self, group: str) -> str:
+        return f"{self.root}/locks/group/{_part(group)}"
+
+    def node_lock(self, node: str) -> str:
+        return f"{self.root}/locks/node/{_part(node)}"
+
+    def state(self, key: str) -> str:
+        return f"{self.root}/state/{_part(key)}"
+
+    def claim(self, key: str, fence: int) -> str:
+        return f"{self.state(key)}/{fence}{CLAIM}"
+
+    def started(self, key: str, fence: int) -> str:
+        return f"{self.state(key)}/{fence}{STARTED}"
+
+    def end(self, key: str, fence: int) -> str:
+        return f"{self.state(key)}/{fence}{END}"
+
+    def stop(self, key: str, fence: int) -> str:
+        return f"{self.state(key)}/{fence}{STOP}"
+
+    def since(self, key: str, digest: str, turn: int) -> str:
+        """The moment a schedule came into force; `turn` counts its returns after another one was in force."""
+        return f"{self.state(key)}/since.{_part(digest)}" + (f".{turn}" if turn > 1 else "")
+
+    def slots_entry(self, key: str) -> str:
+        return f"{self.root}/queue/{_part(key)}.slots.json"
+
+    def request(self, key: str, request: str) -> str:
+        return f"{self.root}/queue/{_part(key)}.{_part(request)}.json"
+
+    def cancelled(self, key: str, request: str) -> str:
+        return f"{self.root}/queue/{_part(key)}.{_part(request)}.cancelled"
+
+    def running_index(self, key: str) -> str:
+        return f"{self.root}/running/{_part(key)}.json"
+
+    def override(self, service: str) -> str:
+        return f"{self.root}/overrides/{_part(service)}.json"
+
+    def overrides_lock(self) -> str:
+        return f"{self.root}/overrides/.lock"
+
+    def node(self, node: str) -> str:
+        return f"{self.root}/nodes/{_part(node)}.json"
+
+    def node_units(self, node: str) -> str:
+        return f"{self.root}/nodes/{_part(node)}.units.json"
+
+    def node_runs(self, node: str) -> str:
+        """The last outcome of each service that ran on this node: an index of its history, for `status`."""
+        return f"{self.root}/nodes/{_part(node)}.runs.jsonl"
+
+    def history_folder(self, service: str) -> str:
+        return f"{self.root}/history/{_part(service)}"
+
+    def history(self, service: str, month: str, node: str) -> str:
+        return f"{self.history_folder(service)}/{_part(month)}.{_part(node)}.jsonl"
+
+    def audit(self, node: str) -> str:
+        return f"{self.root}/audit/{_part(node)}.jsonl"
+
+
+def split_queue_name(name: str) -> tuple[str, str, str] | None:
+    """`KEY.ID.SUFFIX` → (key, id, suffix); None for a name that is none of ours. Keys may hold dots, ids not."""
+    stem, _, suffix = name.rpartition(".")
+    key, _, identity = stem.rpartition(".")
+    if suffix not in ("json", "cancelled") or not key or not identity or name.startswith("."):
+        return None
+    return key, identity, suffix

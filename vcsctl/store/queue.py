@@ -1,0 +1,115 @@
+"""The queue on the shared directory: one immutable file per request, one per KEY's pending slots. Decides nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from vcsctl.domain.run import Request, SlotsEntry
+from vcsctl.store import files, records
+from vcsctl.store.paths import Paths, split_queue_name
+from vcsctl.store.records import Faults
+
+SLOTS = "slots"
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A request and its place: when it entered the queue by the file server's clock."""
+
+    request: Request
+    entered_at: datetime
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """All that waits for one KEY."""
+
+    key: str
+    slots_first: datetime | None = None
+    slots_entered_at: datetime | None = None
+    requests: tuple[Queued, ...] = ()
+
+    @property
+    def place(self) -> datetime | None:
+        """The place belongs to the KEY, from its oldest entry on."""
+        moments = [queued.entered_at for queued in self.requests]
+        if self.slots_entered_at:
+            moments.append(self.slots_entered_at)
+        return min(moments, default=None)
+
+
+class QueueReader:
+    """Reads the queue folder, each immutable file once."""
+
+    def __init__(self, paths: Paths, faults: Faults) -> None:
+        self._paths = paths
+        self._faults = faults
+        self._known: dict[str, records.Stored[Request] | records.Stored[SlotsEntry]] = {}
+
+    def read(self, only_key: str | None = None) -> dict[str, Pending]:
+        listed = {name: parts for name in files.names(self._paths.queue) if (parts := split_queue_name(name))}
+        for name in self._known.keys() - listed.keys():
+            del self._known[name]
+        pending: dict[str, Pending] = {}
+        for name, (key, identity, suffix) in sorted(listed.items()):
+            if suffix != "json" or (only_key is not None and key != only_key):
+                continue
+            stored = self._stored(name, identity)
+            if stored is None or stored.value.key != key:
+                continue
+            before = pending.get(key, Pending(key))
+            if isinstance(stored.value, SlotsEntry):
+                pending[key] = Pending(key, stored.value.first, stored.at, before.requests)
+            else:
+                cancelled = f"{key}.{identity}.cancelled" in listed
+                queued = Queued(stored.value, stored.at, cancelled)
+                pending[key] = Pending(key, before.slots_first, before.slots_entered_at, (*before.requests, queued))
+        return pending
+
+    def _stored(self, name: str, identity: str) -> records.Stored[Request] | records.Stored[SlotsEntry] | None:
+        if name in self._known:
+            return self._known[name]
+        path = f"{self._paths.queue}/{name}"
+        stored: records.Stored[Request] | records.Stored[SlotsEntry] | None
+        if identity == SLOTS:
+            stored = records.read(SlotsEntry, path, self._faults)
+        else:
+            stored = records.read(Request, path, self._faults)
+        if stored is not None:
+            self._known[name] = stored
+        return stored
+
+
+def new_request_id() -> str:
+    return "r" + secrets.token_hex(5)
+
+
+def enter_request(paths: Paths, request: Request) -> bool:
+    return records.publish(paths.request(request.key, request.id), request, sync_folder=True)
+
+
+def enter_slots(paths: Paths, entry: SlotsEntry) -> bool:
+    """False when the KEY has its place already."""
+    return records.publish(paths.slots_entry(entry.key), entry)
+
+
+def cancel(paths: Paths, key: str, request_id: str) -> bool:
+    """Marks a request as cancelled; whoever claims next drops it. False when it was marked before."""
+    return files.link_new(paths.cancelled(key, request_id), b"", sync_folder=True)
+
+
+def is_cancelled(paths: Paths, key: str, request_id: str) -> bool:
+    return os.path.basename(paths.cancelled(key, request_id)) in files.names(paths.queue)
+
+
+def leave(paths: Paths, key: str, request_ids: tuple[str, ...], *, slots: bool) -> None:
+    """Removes the entries that a claim lists. The mark of a cancelled one goes last: alone it means nothing."""
+    for request_id in request_ids:
+        files.discard(paths.request(key, request_id))
+        files.discard(paths.cancelled(key, request_id))
+    if slots:
+        files.discard(paths.slots_entry(key))

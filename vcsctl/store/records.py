@@ -1,0 +1,97 @@
+"""Reading and publishing records by name, with what could not be read kept beside. Decides nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from vcsctl.errors import Problem
+from vcsctl.store import codec, files
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[T]):
+    """A record and the file server's moment of its writing."""
+
+    value: T
+    at: datetime
+
+
+class Faults:
+    """The unreadable files met while reading, each named once."""
+
+    def __init__(self) -> None:
+        self.problems: dict[str, Problem] = {}
+
+    def add(self, path: str, text: str) -> None:
+        self.problems[path] = Problem(path, 0, 0, "", text)
+
+    def forget(self, path: str) -> None:
+        self.problems.pop(path, None)
+
+
+def read(cls: type[T], path: str, faults: Faults) -> Stored[T] | None:
+    """None when there is no such file, or when it is not what it should be (then it is among the faults)."""
+    found = files.read(path)
+    if found is None:
+        return None
+    data, at = found
+    try:
+        return Stored(codec.decode(cls, data), at)
+    except codec.BadRecordError as error:
+        faults.add(path, f"cannot be used: {error}; it is left out, look at it and remove it")
+        return None
+
+
+def publish(path: str, record: Any, *, sync_folder: bool = False) -> bool:
+    return files.link_new(path, codec.encode(record), sync_folder=sync_folder)
+
+
+def append_line(path: str, line: bytes) -> None:
+    """Appends one whole line; a torn last line left by a crash is closed off first. Not yet durable."""
+    with files.named_faults("write", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            if os.write(descriptor, line) != len(line):
+                os.ftruncate(descriptor, size)  # the disk is full: half a line is worse than none
+                raise OSError(28, "No space left on device")
+        finally:
+            os.close(descriptor)
+
+
+def sync_file(path: str) -> None:
+    with files.named_faults("sync", path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def lines_backwards(path: str, block: int = 1 << 16) -> Iterator[bytes]:
+    """The lines of a file from the last to the first, without reading all of it; a torn last line comes too."""
+    with files.named_faults("read", path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            position, rest = os.fstat(descriptor).st_size, b""
+            while position > 0:
+                size = min(block, position)
+                position -= size
+                first, *complete = (os.pread(descriptor, size, position) + rest).split(b"\n")
+                rest = first
+                yield from (line for line in reversed(complete) if line)
+            if rest:
+                yield rest
+        finally:
+            os.close(descriptor)

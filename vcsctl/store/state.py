@@ -1,0 +1,183 @@
+"""What is on record of one KEY: its claims, starts, outcomes and moments. Reads, links, prunes; decides nothing.
+
+Claims and outcomes are linked once and never changed. The highest number in the folder is the KEY's fence;
+a number counts as used whatever its file holds.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from vcsctl.domain.run import Claim, End, Started, StopRequest
+from vcsctl.store import codec, files, records
+from vcsctl.store.paths import ASIDE_SUFFIX, CLAIM, END, STOP, TEMPORARY_PREFIX, Paths
+from vcsctl.store.records import Faults, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """The KEY's newest records. `run` is the newest claim that started a run, `closes` the claims after it."""
+
+    key: str
+    fence: int = 0
+    watermark: datetime | None = None
+    run: Stored[Claim] | None = None
+    started: Stored[Started] | None = None
+    end: Stored[End] | None = None
+    stop: bool = False
+    closes: tuple[Claim, ...] = ()
+    numbers: tuple[int, ...] = ()
+    ended: frozenset[int] = frozenset()
+    since: dict[str, datetime] = field(default_factory=dict)
+    turns: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def newest_digest(self) -> str | None:
+        return max(self.since, key=lambda digest: self.since[digest]) if self.since else None
+
+
+@dataclass(slots=True)
+class _Listing:
+    claims: list[int] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
+    since: list[str] = field(default_factory=list)
+    highest: int = 0
+
+
+def _list(folder: str) -> _Listing:
+    listing = _Listing()
+    for name in files.names(folder):
+        number, dot, suffix = name.partition(".")
+        if number.isdecimal():
+            listing.highest = max(listing.highest, int(number))
+            if dot + suffix == CLAIM:
+                listing.claims.append(int(number))
+            else:
+                listing.others.add(name)
+        elif number == "since":
+            listing.since.append(name)
+    listing.claims.sort(reverse=True)
+    return listing
+
+
+def read_key(paths: Paths, key: str, faults: Faults) -> KeyState:
+    listing = _list(paths.state(key))
+    since, turns = _read_since(paths.state(key), listing.since)
+    state = KeyState(
+        key,
+        fence=listing.highest,
+        numbers=tuple(listing.claims),
+        ended=frozenset(int(name.partition(".")[0]) for name in listing.others if name.endswith(END)),
+        since=since,
+        turns=turns,
+    )
+    watermark: datetime | None = None
+    closes: list[Claim] = []
+    for number in listing.claims:
+        claim = records.read(Claim, paths.claim(key, number), faults)
+        if claim is None:
+            # What an unreadable claim had taken is unknown: count every slot up to its writing as taken.
+            watermark = _later(watermark, _moment(paths.claim(key, number)))
+            continue
+        watermark = _later(watermark, claim.value.watermark)
+        if not claim.value.is_run:
+            closes.append(claim.value)
+            continue
+        state = replace(
+            state,
+            run=claim,
+            started=records.read(Started, paths.started(key, number), faults),
+            end=records.read(End, paths.end(key, number), faults),
+            stop=f"{number}{STOP}" in listing.others,
+        )
+        break
+    return replace(state, watermark=watermark, closes=tuple(closes))
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (one, other)), default=None)
+
+
+def _moment(path: str) -> datetime | None:
+    try:
+        return files.instant_of(os.stat(path).st_mtime_ns)
+    except FileNotFoundError:
+        return None
+
+
+def _read_since(folder: str, listed: list[str]) -> tuple[dict[str, datetime], dict[str, int]]:
+    since: dict[str, datetime] = {}
+    turns: dict[str, int] = {}
+    for name in listed:
+        parts = name.split(".")
+        moment = _moment(f"{folder}/{name}")
+        if moment is None or len(parts) < 2 or name.endswith(ASIDE_SUFFIX):
+            continue
+        since[parts[1]] = max(moment, since.get(parts[1], moment))
+        turn = int(parts[2]) if len(parts) > 2 and parts[2].isdecimal() else 1
+        turns[parts[1]] = max(turn, turns.get(parts[1], 0))
+    return since, turns
+
+
+def mark_since(paths: Paths, state: KeyState, digest: str) -> None:
+    """Records that the schedule `digest` comes into force now. First wins; the moment is the file's mtime."""
+    os.makedirs(paths.state(state.key), exist_ok=True)
+    path = paths.since(state.key, digest, state.turns.get(digest, 0) + 1)
+    with files.named_faults("write", path):
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        except FileExistsError:
+            return
+
+
+def draft_claim(paths: Paths, claim: Claim) -> files.Draft:
+    return files.Draft(paths.claim(claim.key, claim.fence), codec.encode(claim))
+
+
+def write_started(paths: Paths, key: str, fence: int, started: Started) -> bool:
+    """Syncs the folder too: from here on the claim and the start survive a power cut."""
+    return records.publish(paths.started(key, fence), started, sync_folder=True)
+
+
+def write_end(paths: Paths, key: str, fence: int, end: End) -> bool:
+    """The commit point of a run: first wins. False when an outcome is on record already."""
+    return records.publish(paths.end(key, fence), end, sync_folder=True)
+
+
+def write_stop(paths: Paths, key: str, fence: int, stop: StopRequest) -> bool:
+    return records.publish(paths.stop(key, fence), stop, sync_folder=True)
+
+
+def read_stop(paths: Paths, key: str, fence: int) -> StopRequest | None:
+    """Looks the name up in the listing first: over NFS a missing name may stay missing for long."""
+    if f"{fence}{STOP}" not in files.names(paths.state(key)):
+        return None
+    found = records.read(StopRequest, paths.stop(key, fence), Faults())
+    return found.value if found else StopRequest("unknown", "unknown", "the stop file is unreadable")
+
+
+def remove_numbers(paths: Paths, key: str, numbers: list[int]) -> None:
+    """Removes the records of finished numbers, the outcome last: a claim without it would look unfinished."""
+    for number in numbers:
+        for path in (
+            paths.stop(key, number),
+            paths.started(key, number),
+            paths.claim(key, number),
+            paths.end(key, number),
+        ):
+            files.discard(path)
+
+
+def sweep_temporaries(folder: str, older_than_s: float, now_s: float) -> None:
+    """Removes what a killed writer left; young ones may be somebody's work in progress."""
+    for name in files.names(folder):
+        if name.startswith(TEMPORARY_PREFIX):
+            path = f"{folder}/{name}"
+            try:
+                if now_s - os.stat(path).st_mtime > older_than_s:
+                    files.discard(path)
+            except FileNotFoundError:
+                continue
+
