@@ -84,24 +84,22 @@ class Draft:
         with named_faults("write", path):
             self._temporary, self.modified_at = _write_temporary(path, data, mode, durable=True)
 
-    def link(self, *, index: str | None = None) -> bool:
-        """Publishes the draft; False when the name is taken. `index` then gets a second, replaceable name."""
+    def link(self) -> bool:
+        """Publishes the draft; False when the name is taken. Then `keep_as` or `discard` the draft."""
         try:
             os.link(self._temporary, self.path)
         except FileExistsError:
             # Over NFS the reply to a link that succeeded may be lost and the repeated call fail: the count tells.
-            if os.stat(self._temporary).st_nlink != 2:
-                self.discard()
-                return False
+            return os.stat(self._temporary).st_nlink == 2
         except OSError as error:
             self.discard()
             raise StorageError(f"cannot write {self.path}: {_sentence(error)}") from error
-        if index is None:
-            self.discard()
-        else:
-            with named_faults("write", index):
-                os.rename(self._temporary, index)
         return True
+
+    def keep_as(self, path: str) -> None:
+        """A second, replaceable name for the same file."""
+        with named_faults("write", path):
+            os.rename(self._temporary, path)
 
     def discard(self) -> None:
         discard(self._temporary)
@@ -109,11 +107,12 @@ class Draft:
 
 def link_new(path: str, data: bytes, mode: int = 0o644, *, sync_folder: bool = False) -> bool:
     """Publishes `data` under `path` unless that name exists; complete and durable before it is visible."""
-    if not Draft(path, data, mode).link():
-        return False
-    if sync_folder:
+    draft = Draft(path, data, mode)
+    linked = draft.link()
+    draft.discard()
+    if linked and sync_folder:
         sync_directory(os.path.dirname(path))
-    return True
+    return linked
 
 
 def replace(path: str, data: bytes, mode: int = 0o644, *, durable: bool = False) -> None:

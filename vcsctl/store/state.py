@@ -180,4 +180,3 @@ def sweep_temporaries(folder: str, older_than_s: float, now_s: float) -> None:
                     files.discard(path)
             except FileNotFoundError:
                 continue
-

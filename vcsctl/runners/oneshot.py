@@ -1,0 +1,349 @@
+"""The runner: the small process that owns one run from its start to its outcome, whatever becomes of vcsd.
+
+It is forked from vcsd without exec, keeps nothing but its locks and its log, starts the command, enforces
+timeout, stop and loss of storage, sees to it that nothing the command started is left, links the outcome
+and frees the locks. It never decides whether or when to run.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NoReturn
+
+from vcsctl import steps
+from vcsctl.domain import fencing
+from vcsctl.domain.run import Claim, End, Started, StopRequest, to_text
+from vcsctl.domain.unit import TimedUnit, Unit, stops_on_storage_loss
+from vcsctl.errors import StorageError
+from vcsctl.runners import cgroups, linux, spawn
+from vcsctl.runners.proofs import Proofs, clock
+from vcsctl.store import files, state
+from vcsctl.store.locks import Grant
+from vcsctl.store.paths import Paths
+
+# Until a command has lived this long no thread watches over it: most are over sooner.
+WATCH_AFTER_S = 1.0
+STORAGE_RETRY_S = 1.0
+_LOOK_AGAIN_S = 0.02
+_INTERNAL_ERROR = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All a runner needs, handed over by fork."""
+
+    paths: Paths
+    claim: Claim
+    unit: Unit
+    grant: Grant
+    fences: dict[str, int]
+    log: str
+    boot_id: str
+    fence_after_s: float | None
+    cgroup: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Why the command is being stopped, and when it gets KILL (monotonic seconds)."""
+
+    cause: str
+    why: str
+    kill_at_s: float
+
+
+def start(job: Job) -> int:
+    """Forks the runner; its pid. The caller may close its own copies of the locks at any time."""
+    pid = linux.fork()
+    if pid == 0:
+        _run(job)
+    return pid
+
+
+def _run(job: Job) -> NoReturn:
+    code = _INTERNAL_ERROR
+    try:
+        _leave_vcsd(job)
+        steps.reached("runner alone")
+        Runner(job).run()
+        code = 0
+    except StorageError as error:
+        print(f"vcs: {error}", file=sys.stderr)  # noqa: T201 - standard error is the run's log
+    except BaseException:  # noqa: BLE001 - the outermost frame of a process: nothing may fall back into vcsd's loop
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _leave_vcsd(job: Job) -> None:
+    """Keeps only the locks and the log. Close-on-exec does nothing without exec: a leaked lock would stay held."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.setsid()
+    os.makedirs(os.path.dirname(job.log), exist_ok=True)
+    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    lowest = 3
+    for kept in sorted(job.grant.descriptors):
+        os.closerange(lowest, kept)
+        lowest = kept + 1
+    os.closerange(lowest, os.sysconf("SC_OPEN_MAX"))
+    linux.become_subreaper()
+
+
+class Runner:
+    """The state of one run in progress."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.started_at: datetime | None = None
+        self.started_s = 0.0
+        self.command = 0
+        self.status: int | None = None
+        self.over_s = 0.0
+        self.cpu_s = 0.0
+        self.peak_kib = 0
+        self.stopping: Stopping | None = None
+        self.fenced: fencing.Action = "none"
+        self._signals: list[int] = []
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.proofs = Proofs(job.grant, self._read_stop, self._wake)
+
+    def run(self) -> None:
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, lambda number, _frame: self._signals.append(number))
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self.proofs.prove()
+        steps.reached("locks proved")
+        self.started_at = datetime.now(UTC)
+        if not self._record_start():
+            return  # an outcome is on record: this claim is over
+        end = self._start_command()
+        if end is None:
+            steps.reached("command started")
+            self._watch_over()
+            steps.reached("command over")
+            end = self._outcome()
+        self._finish(end)
+
+    def _record_start(self) -> bool:
+        job, pid = self.job, os.getpid()
+        assert self.started_at is not None
+        started = Started(pid, linux.process_started(pid) or 0, job.boot_id, self.started_at, job.log, job.fences)
+        recorded = state.write_started(job.paths, job.claim.key, job.claim.fence, started)
+        steps.reached("start recorded")
+        return recorded
+
+    def _start_command(self) -> End | None:
+        """Executes the command; the outcome at once when that cannot be."""
+        job = self.job
+        if stop := self._read_stop():
+            return self._end("stopped-before-start", f"stopped by {stop.by} before it began")
+        if not fencing.may_start(clock() - self.proofs.began_s, job.fence_after_s):
+            return self._end("storage", "the storage took too long to answer before the start")
+        try:
+            command = spawn.prepare(job.unit, self._variables(), tuple(job.grant.descriptors), job.cgroup)
+            self.started_s = time.monotonic()
+            self.command = spawn.start(command)
+        except (spawn.CannotStartError, OSError) as error:
+            return self._end("cannot-start", str(error))
+        return None
+
+    def _variables(self) -> dict[str, str]:
+        claim = self.job.claim
+        variables = {
+            "VCS_UNIT": claim.service,
+            "VCS_SLOT": to_text(claim.slot) if claim.slot else "",
+            "VCS_TRIGGER": claim.trigger,
+            "VCS_RUN_ID": claim.run_id,
+            "VCS_NODE": claim.node,
+            "VCS_ATTEMPT": str(claim.attempt),
+            "VCS_MISSED": str(claim.missed),
+        }
+        for group, fence in self.job.fences.items():
+            variables[f"VCS_FENCE_{group.upper().replace('-', '_')}"] = str(fence)
+        return variables
+
+    def _read_stop(self) -> StopRequest | None:
+        return state.read_stop(self.job.paths, self.job.claim.key, self.job.claim.fence)
+
+    def _wake(self) -> None:
+        os.write(self._writer, b"\0")
+
+    # While the command runs: no shared storage in this thread.
+
+    def _watch_over(self) -> None:
+        poller = select.poll()
+        poller.register(self._reader, select.POLLIN)
+        while self._reap():
+            if self.status is not None:
+                self._kill_everything()
+            else:
+                self._mind_signals()
+                self._mind_proofs()
+                self._mind_time()
+            poller.poll(self._pause_s() * 1000)
+            self._drain()
+
+    def _reap(self) -> bool:
+        """Collects what has ended; whether anything the command started is left."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return bool(self.job.cgroup and not cgroups.is_empty(self.job.cgroup))
+            if pid == 0:
+                return True
+            self.cpu_s += usage.ru_utime + usage.ru_stime
+            self.peak_kib = max(self.peak_kib, usage.ru_maxrss)
+            if pid == self.command:
+                self.status, self.over_s = status, time.monotonic()
+
+    def _drain(self) -> None:
+        try:
+            os.read(self._reader, 4096)
+        except BlockingIOError:
+            return
+
+    def _mind_signals(self) -> None:
+        while self._signals:
+            match self._signals.pop():
+                case signal.SIGTERM:
+                    self._stop("runner-signalled", "the runner was told to stop by a signal")
+                case signal.SIGUSR1:
+                    self.proofs.hurry()
+                    self.proofs.watch(fencing.proof_period(self.job.fence_after_s))
+
+    def _mind_proofs(self) -> None:
+        job = self.job
+        period_s = fencing.proof_period(job.fence_after_s)
+        if time.monotonic() - self.started_s >= min(WATCH_AFTER_S, period_s):
+            self.proofs.watch(period_s)
+        if stop := self.proofs.stop:
+            reason = f": {stop.reason}" if stop.reason else ""
+            self._stop("stop-requested", f"stopped by {stop.by} on {stop.node}{reason}")
+        if not stops_on_storage_loss(job.unit):
+            return
+        if self.proofs.failed:
+            self._stop("storage", self.proofs.failed)
+        action = fencing.action(clock() - self.proofs.began_s, job.fence_after_s)
+        if action != "none":
+            self._stop("storage", f"no proof of the locks for {clock() - self.proofs.began_s:.0f} s")
+        if action == "kill":
+            self._kill_everything()
+        self.fenced = action
+
+    def _mind_time(self) -> None:
+        now_s, timeout_s = time.monotonic(), self.job.unit.timeout
+        if timeout_s is not None and now_s - self.started_s >= timeout_s:
+            self._stop("timeout", f"ran longer than its timeout of {timeout_s:g} s")
+        if self.stopping and now_s >= self.stopping.kill_at_s:
+            self._kill_everything()
+
+    def _stop(self, cause: str, why: str) -> None:
+        """The stop sequence: the unit's signal now, KILL after `stop_timeout`. The first cause counts."""
+        if self.stopping is None:
+            self.stopping = Stopping(cause, why, time.monotonic() + self.job.unit.stop_timeout)
+            self._signal_everything(getattr(signal, f"SIG{self.job.unit.stop_signal}"))
+
+    def _pause_s(self) -> float:
+        """How long nothing needs to be done unless something happens."""
+        now_s, job = time.monotonic(), self.job
+        if self.status is not None or (self.stopping and now_s >= self.stopping.kill_at_s) or self.fenced == "kill":
+            return _LOOK_AGAIN_S
+        moments = [now_s + 3600.0]
+        if self.stopping:
+            moments.append(self.stopping.kill_at_s)
+        elif job.unit.timeout is not None:
+            moments.append(self.started_s + job.unit.timeout)
+        watch_at_s = self.started_s + min(WATCH_AFTER_S, fencing.proof_period(job.fence_after_s))
+        if watch_at_s > now_s:
+            moments.append(watch_at_s)
+        fence_in_s = fencing.next_deadline(job.fence_after_s, self.fenced)
+        if fence_in_s is not None and stops_on_storage_loss(job.unit):
+            moments.append(now_s + fence_in_s - (clock() - self.proofs.began_s))
+        return max(0.001, min(moments) - now_s)
+
+    def _signal_everything(self, number: int) -> None:
+        if self.job.cgroup:
+            for pid in cgroups.members(self.job.cgroup):
+                linux.kill(pid, number)
+        else:
+            linux.kill_session(self.command, number)
+
+    def _kill_everything(self) -> None:
+        """KILL to all that the run started; called until nothing is left, since orphans arrive as parents die."""
+        if self.job.cgroup:
+            cgroups.kill(self.job.cgroup)
+            return
+        linux.kill_session(self.command, signal.SIGKILL)
+        for pid in linux.children_of(os.getpid()):
+            linux.kill(pid, signal.SIGKILL)
+
+    # The outcome.
+
+    def _outcome(self) -> End:
+        assert self.status is not None
+        code = os.waitstatus_to_exitcode(self.status)
+        if self.stopping:
+            return self._end(self.stopping.cause, self.stopping.why, code)
+        if code < 0:
+            return self._end("signal", f"killed by signal {signal.Signals(-code).name}", code)
+        unit = self.job.unit
+        if code in (unit.success_exit_codes if isinstance(unit, TimedUnit) else (0,)):
+            return self._end("exited", f"exited with code {code}", code)
+        return self._end("exit-code", f"exited with code {code}", code)
+
+    def _end(self, cause: str, why: str, code: int | None = None) -> End:
+        claim, ran = self.job.claim, self.command != 0
+        queued_at = claim.queued_at
+        waited_s = (self.started_at - queued_at).total_seconds() if queued_at and self.started_at else None
+        return End(
+            cause,
+            why,
+            claim.node,
+            datetime.now(UTC),
+            self.started_at if ran else None,
+            exit_code=code if code is not None and code >= 0 else None,
+            signal=-code if code is not None and code < 0 else None,
+            duration_s=round(self.over_s - self.started_s, 6) if ran else None,
+            cpu_s=round(self.cpu_s, 6) if ran else None,
+            peak_memory_kib=self.peak_kib if ran else None,
+            queue_wait_s=round(max(0.0, waited_s), 6) if waited_s is not None else None,
+        )
+
+    def _finish(self, end: End) -> None:
+        """Links the outcome, however long the storage takes to have room for it, and only then frees the locks."""
+        job, claim = self.job, self.job.claim
+        while True:
+            try:
+                if end.cause != "storage":
+                    self.proofs.prove()
+            except StorageError as error:
+                if stops_on_storage_loss(job.unit):
+                    end = self._end("storage", f"{error}; the command had ended: {end.why}")
+            steps.reached("locks proved again")
+            try:
+                state.write_end(job.paths, claim.key, claim.fence, end)
+                break
+            except StorageError as error:
+                print(f"vcs: {error}; trying again", file=sys.stderr)  # noqa: T201 - standard error is the run's log
+                time.sleep(STORAGE_RETRY_S)
+        steps.reached("outcome linked")
+        files.discard(job.paths.running_index(claim.key))
+        steps.reached("index removed")
+        job.grant.unlock()
+        steps.reached("locks freed")
+        if job.cgroup:
+            cgroups.remove(job.cgroup)
