@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
 _DAY_MINUTES = 1440
 # `days: [31]` waits 62 days at most (July to August are neighbours, December to January too); then something is wrong.
 _SEARCH_DAYS = 70
@@ -88,10 +89,10 @@ def count_between(schedule: Schedule, after: datetime, until: datetime) -> int:
     a_day = len(range(schedule.align, _DAY_MINUTES, schedule.period))
     counted = 0
     while after < until:
-        wall = after.astimezone(zone)
+        # (after, end] is what is left of a local day: the instants from one midnight to before the next.
+        wall = (after + _TICK).astimezone(zone)
         midnight = datetime(wall.year, wall.month, wall.day, tzinfo=zone) + _DAY
-        tomorrow = midnight.astimezone(UTC) - _MINUTE  # so that a slot at midnight falls into the step it begins
-        end = min(max(tomorrow, after + _MINUTE), until)
+        end = min(max(midnight.astimezone(UTC) - _TICK, after + _TICK), until)
         whole_day = end - after == _DAY and _offset(zone, after) == _offset(zone, end)
         counted += a_day if whole_day else sum(1 for _ in slots_between(schedule, after, end))
         after = end
