@@ -100,6 +100,7 @@ class Grant:
     def __init__(self, key: HeldLock, groups: dict[str, HeldLock]) -> None:
         self.key = key
         self.groups = groups
+        self._kept = False
 
     @property
     def locks(self) -> list[HeldLock]:
@@ -132,6 +133,16 @@ class Grant:
         """Gives up our copies; a runner that has its own keeps the locks."""
         for lock in self.locks:
             os.close(lock.descriptor)
+
+
+    def keep(self) -> Grant:
+        """Marks the grant as handed over: it stays open beyond the block that took it."""
+        self._kept = True
+        return self
+
+    def close_unless_kept(self) -> None:
+        if not self._kept:
+            self.close()
 
 
 def take(key_path: str, group_paths: dict[str, str]) -> Grant | str:

@@ -1,0 +1,121 @@
+"""The runs that live on this node: own children and those a former vcsd left, and what a killed runner leaves.
+
+Keeps copies of the locks of its own children's runs, so that a killed runner's groups are free only when
+what it left is dead. Starts nothing; records no outcome.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from datetime import datetime
+
+from vcsctl.domain.run import Claim
+from vcsctl.runners import cgroups, linux
+from vcsctl.store.locks import Grant
+
+
+@dataclass(slots=True)
+class Run:
+    """One live run. `grant` is None for an adopted one, `descriptor` a pidfd of its runner where that is known."""
+
+    claim: Claim
+    since: datetime
+    pid: int = 0
+    grant: Grant | None = None
+    descriptor: int | None = None
+    cgroup: str | None = None
+    gone: bool = False  # the runner is no more
+    status: int = 0
+
+    def close(self) -> None:
+        if self.grant:
+            self.grant.close()
+            self.grant = None
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+class Runs:
+    def __init__(self) -> None:
+        self.by_key: dict[str, Run] = {}
+        self.helpers: set[int] = set()  # children of ours that are no runners
+        self.helper_status: dict[int, int] = {}
+
+    def add(self, run: Run) -> None:
+        self.by_key[run.claim.key] = run
+
+    def remove(self, run: Run) -> None:
+        run.close()
+        self.by_key.pop(run.claim.key, None)
+
+    def reap(self) -> None:
+        """Collects every child that has ended, orphans of killed runners included."""
+        by_pid = {run.pid: run for run in self.by_key.values() if run.grant}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in by_pid:
+                by_pid[pid].gone = True
+                by_pid[pid].status = status
+            elif pid in self.helpers:
+                self.helpers.discard(pid)
+                self.helper_status[pid] = status
+
+    def over(self) -> list[Run]:
+        return [run for run in self.by_key.values() if run.gone]
+
+    def kill_leftovers(self, run: Run) -> bool:
+        """Kills what a killed runner left to us; True when nothing is left.
+
+        A living runner is a subreaper: what falls to vcsd can only come from a dead one.
+        """
+        self.reap()
+        if run.cgroup and not cgroups.is_empty(run.cgroup):
+            cgroups.kill(run.cgroup)
+            return False
+        runners = {other.pid for other in self.by_key.values() if not other.gone}
+        orphans = set(linux.children_of(os.getpid())) - runners - self.helpers
+        for pid in orphans:
+            linux.kill(pid, signal.SIGKILL)
+        if orphans:
+            self.reap()
+            return False
+        if run.cgroup:
+            cgroups.remove(run.cgroup)
+        return True
+
+
+def open_runner(pid: int, started_ticks: int) -> int | None:
+    """A pidfd of exactly that process, or None when it is gone."""
+    if linux.process_started(pid) != started_ticks:
+        return None
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if linux.process_started(pid) != started_ticks:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def nudge(pid: int, started_ticks: int) -> bool:
+    """Tells a runner to look for its stop file now; False when it is gone or not ours to signal."""
+    descriptor = open_runner(pid, started_ticks)
+    if descriptor is None:
+        return False
+    try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(descriptor, signal.SIGUSR1)
+            return True
+    finally:
+        os.close(descriptor)
+    return False

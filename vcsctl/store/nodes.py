@@ -1,0 +1,77 @@
+"""What each node tells the cell of itself: its heartbeat and its units. For display and agreement, never for safety."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from vcsctl.store import codec, files, records
+from vcsctl.store.paths import Paths
+from vcsctl.store.records import Faults, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node's heartbeat; `counter` grows with each. `faults` are what its vcsd has to say."""
+
+    node: str
+    counter: int
+    boot_id: str
+    pid: int
+    started_at: datetime
+    heartbeat_s: float
+    labels: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class NodeUnits:
+    """A node's catalog as JSON values: name → {plain, masked, stale, digest, missing, key, schedule_digest}."""
+
+    node: str
+    timezone: str
+    units: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def publish_state(paths: Paths, state: NodeState) -> None:
+    """A heartbeat; not synced, since a lost one is followed by the next."""
+    files.replace(paths.node(state.node), codec.encode(state))
+
+
+def read_states(paths: Paths) -> dict[str, Stored[NodeState]]:
+    found = {}
+    for name in files.names(paths.nodes):
+        node = name.removesuffix(".json")
+        if name.endswith(".json") and not node.endswith(".units") and not name.startswith("."):
+            stored = records.read(NodeState, f"{paths.nodes}/{name}", Faults())
+            if stored is not None and stored.value.node == node:
+                found[node] = stored
+    return found
+
+
+def publish_units(paths: Paths, units: NodeUnits) -> None:
+    content = {
+        "version": codec.FORMAT_VERSION,
+        "node": units.node,
+        "timezone": units.timezone,
+        "units": units.units,
+        "problems": units.problems,
+    }
+    files.replace(paths.node_units(units.node), json.dumps(content, separators=(",", ":")).encode(), durable=True)
+
+
+def read_units(paths: Paths, node: str) -> NodeUnits | None:
+    """Read whole and as plain JSON: `status` shows 10,000 of them in a fraction of a second."""
+    try:
+        with open(paths.node_units(node), "rb") as file:
+            content = json.load(file)
+        return NodeUnits(content["node"], content["timezone"], content["units"], content["problems"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def nodes_with_units(paths: Paths) -> list[str]:
+    return sorted(name.removesuffix(".units.json") for name in files.names(paths.nodes) if name.endswith(".units.json"))

@@ -1,0 +1,310 @@
+"""Applies decisions: takes the locks, decides again on fresh state, claims, and hands over to a runner.
+
+Every path ends with the locks handed on or let go. Policy lives in the domain; here is only the order of steps.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from vcsctl import steps
+from vcsctl.domain.reconcile import (
+    CLOCK_TOLERANCE,
+    Close,
+    Decision,
+    Holder,
+    Idle,
+    KeyView,
+    Plan,
+    Recover,
+    Start,
+    Wait,
+    decide,
+    waits_for_group,
+)
+from vcsctl.domain.run import Claim, End, to_text
+from vcsctl.domain.unit import Unit, from_plain, to_plain
+from vcsctl.errors import StorageError
+from vcsctl.runners import cgroups, linux, oneshot
+from vcsctl.runners.supervise import Run, Runs, open_runner
+from vcsctl.store import files, locks, queue, state
+from vcsctl.store.locks import Grant
+from vcsctl.store.overrides import read_override
+from vcsctl.store.paths import Paths
+from vcsctl.store.state import KeyState
+from vcsctl.vcsd.log import say
+from vcsctl.vcsd.observe import Observer
+from vcsctl.vcsd.recorder import Recorder
+from vcsctl.vcsd.services import Service
+
+
+@dataclass(slots=True)
+class Launcher:
+    """What starting a run needs to know of this node."""
+
+    paths: Paths
+    node: str
+    boot_id: str
+    log_dir: str
+    fence_after_s: float | None
+    cgroup_base: str | None
+    observer: Observer
+    recorder: Recorder
+    runs: Runs
+    view: Callable[[str, KeyState, bool], KeyView]  # KEY, its records, whether its run lives
+    service: Callable[[str], Service | None]
+
+    def start(self, decision: Start) -> Decision | None:
+        """None when the run was started; otherwise what is to be done instead."""
+        grant = self._take(decision.key, decision.groups)
+        if isinstance(grant, str):
+            return Wait(decision.key, grant, decision.place, decision.enters_queue)
+        try:
+            return self._start_under_lock(decision, grant)
+        except StorageError:
+            grant.unlock()
+            raise
+        finally:
+            grant.close_unless_kept()
+
+    def _start_under_lock(self, decision: Start, grant: Grant) -> Decision | None:
+        steps.reached("locks taken")
+        key = decision.key
+        found = self.observer.state(key)
+        again = decide(self.view(key, found, False), datetime.now(UTC))
+        if not isinstance(again, Start) or again.groups != decision.groups:
+            grant.unlock()
+            return again if not isinstance(again, Start) else Idle(key, "its groups changed; looked at anew", datetime.now(UTC))
+        service = self.service(key)
+        if service is None:
+            grant.unlock()
+            return Idle(key, "the unit is gone")
+        claim = self._claim(key, found, again.plan, service.effective, again.groups, again.why, queued_at=self._queued_at(again))
+        fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
+        steps.reached("fences raised")
+        if not self._link(claim, index=True):
+            grant.unlock()
+            return Idle(key, "another node claimed it first", datetime.now(UTC))
+        self._leave_queue(claim)
+        steps.reached("entries removed")
+        if (recalled := self._recalled(claim)) is not None:
+            self._end_here(claim, grant, "recalled", recalled)
+            return Idle(key, recalled, datetime.now(UTC))
+        steps.reached("not recalled")
+        self._hand_over(claim, service.effective, grant, fences)
+        say(f"{claim.run_id}: started: {claim.why}")
+        return None
+
+    def close(self, decision: Close) -> Decision | None:
+        """Puts on record what will not run; None when done."""
+        grant = self._take(decision.key, ())
+        if isinstance(grant, str):
+            return Wait(decision.key, grant, datetime.now(UTC))
+        try:
+            found = self.observer.state(decision.key)
+            again = decide(self.view(decision.key, found, False), datetime.now(UTC))
+            if not isinstance(again, Close):
+                return again
+            claim = self._claim(decision.key, found, again.plan, None, (), again.why)
+            grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
+            if self._link(claim, index=False):
+                self._leave_queue(claim)
+                for row in claim.dropped:
+                    say(f"{decision.key}: {row.cause}: {row.why}")
+            return None
+        finally:
+            grant.unlock()
+            grant.close_unless_kept()
+
+    def recover(self, decision: Recover) -> Decision | None:
+        """A claim without an outcome: adopted when its run lives, started again when it never began, else lost."""
+        key = decision.key
+        found = self.observer.state(key)
+        if found.run is None or found.end is not None:
+            return Idle(key, "its outcome has arrived", datetime.now(UTC))
+        claim = found.run.value
+        groups = () if found.started else claim.groups
+        grant = self._take(key, groups)
+        if isinstance(grant, str):
+            if self._held_by_key(key):
+                self._adopt(claim, found)
+                return None
+            return Wait(key, grant, found.run.at)
+        try:
+            return self._recover_under_lock(claim, grant)
+        finally:
+            grant.close_unless_kept()
+
+    def _recover_under_lock(self, claim: Claim, grant: Grant) -> Decision | None:
+        key = claim.key
+        found = self.observer.state(key)
+        if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
+            grant.unlock()
+            return Idle(key, "its outcome has arrived", datetime.now(UTC))
+        cgroup = self._cgroup_of(claim)
+        if cgroup and not cgroups.is_empty(cgroup):
+            cgroups.kill(cgroup)
+            grant.unlock()
+            return Recover(key, "killing what the runner left")
+        if found.started is not None:
+            same_boot = found.started.value.boot_id == self.boot_id
+            cause = "runner-died" if same_boot or claim.node != self.node else "node-died"
+            evidence = f"runner {found.started.value.pid} on {claim.node} ended without an outcome and its lock is free"
+            self._end_here(claim, grant, cause, evidence if same_boot else f"{claim.node} went down under it")
+            return Idle(key, "recorded as lost", datetime.now(UTC))
+        self._leave_queue(claim)
+        if (recalled := self._recalled(claim)) is not None:
+            self._end_here(claim, grant, "recalled", recalled)
+            return Idle(key, recalled, datetime.now(UTC))
+        if not isinstance(claim.unit, dict):
+            grant.unlock()
+            return Idle(key, "the claim holds no unit")
+        unit = from_plain(claim.unit)
+        fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
+        self._hand_over(claim, unit, grant, fences)
+        say(f"{claim.run_id}: started: its claim was on record, its start was not")
+        return None
+
+    def lost(self, run: Run) -> bool:
+        """A runner of ours ended without an outcome, and nothing it started is left. True when all is on record."""
+        found = self.observer.state(run.claim.key)
+        if found.run is None or found.run.value.fence != run.claim.fence or found.end is not None:
+            return True
+        if found.started is None:
+            return False
+        how = f"killed by signal {signal.Signals(run.status).name}" if 0 < run.status < 65 else "gone"
+        why = f"runner {found.started.value.pid} was {how}; what it had started was killed"
+        self._record_end(run.claim, "runner-died", why)
+        if run.grant:
+            run.grant.unlock()
+        return True
+
+    # Steps.
+
+    def _take(self, key: str, groups: tuple[str, ...]) -> Grant | str:
+        """All the locks, or the sentence that says who holds one."""
+        taken = locks.take(self.paths.key_lock(key), {group: self.paths.group_lock(group) for group in groups})
+        if isinstance(taken, Grant):
+            return taken
+        content = locks.read_lock_file(taken)
+        holder = Holder(content.holder if content and content.holder else "an unknown holder")
+        for group in groups:
+            if taken == self.paths.group_lock(group):
+                return waits_for_group(group, holder)
+        return f"its own run is not over ({holder})"
+
+    def _held_by_key(self, key: str) -> bool:
+        lock = locks.try_lock(self.paths.key_lock(key))
+        if lock is None:
+            return True
+        Grant(lock, {}).close()
+        return False
+
+    def _claim(
+        self,
+        key: str,
+        found: KeyState,
+        plan: Plan,
+        unit: Unit | None,
+        groups: tuple[str, ...],
+        why: str,
+        queued_at: datetime | None = None,
+    ) -> Claim:
+        return Claim(
+            key,
+            found.fence + 1,
+            key.partition("@")[0],
+            self.node,
+            plan.trigger,
+            why,
+            plan.watermark,
+            plan.slot,
+            plan.attempt,
+            plan.requests,
+            plan.dropped,
+            groups,
+            queued_at,
+            to_plain(unit) if unit else None,
+        )
+
+    def _queued_at(self, start: Start) -> datetime | None:
+        """When its KEY entered the queue; a slot that starts at once has waited since its instant."""
+        return min(start.place, start.plan.slot) if start.plan.slot and start.plan.trigger == "schedule" else start.place
+
+    def _link(self, claim: Claim, *, index: bool) -> bool:
+        """Publishes the claim. The file server's clock is the judge of whether the slot has come."""
+        draft = state.draft_claim(self.paths, claim)
+        steps.reached("claim drafted")
+        if claim.slot is not None and claim.slot - draft.modified_at > CLOCK_TOLERANCE:
+            draft.discard()
+            raise StorageError(
+                f"cannot claim slot {to_text(claim.slot)}: the file server's clock says {to_text(draft.modified_at)}; "
+                "set this node's clock"
+            )
+        if not draft.link():
+            draft.discard()
+            return False
+        steps.reached("claim linked")
+        if index:
+            draft.keep_as(self.paths.running_index(claim.key))
+            steps.reached("run indexed")
+        else:
+            draft.discard()
+        return True
+
+    def _leave_queue(self, claim: Claim) -> None:
+        dropped = tuple(row.request for row in claim.dropped if row.request)
+        slots = claim.slot is not None or any(row.first and not row.attempt for row in claim.dropped)
+        queue.leave(self.paths, claim.key, claim.requests + dropped, slots=slots)
+
+    def _recalled(self, claim: Claim) -> str | None:
+        """Whether an operator, who writes first and looks for a claim then, was faster than this claim."""
+        if claim.requests and claim.slot is None:
+            cancelled = [one for one in claim.requests if queue.is_cancelled(self.paths, claim.key, one)]
+            if len(cancelled) == len(claim.requests):
+                return "the request was cancelled"
+        override = read_override(self.paths, claim.service)
+        disabled = override is not None and "enabled" in override.fields and override.fields["enabled"].value is False
+        if claim.slot is not None and not claim.requests and disabled:
+            return "the service was disabled"
+        return None
+
+    def _hand_over(self, claim: Claim, unit: Unit, grant: Grant, fences: dict[str, int]) -> None:
+        cgroup = self._cgroup_of(claim)
+        if cgroup and not cgroups.make(cgroup):
+            cgroup = None
+        log = f"{self.log_dir}/{claim.service}/{claim.run_id}.log"
+        job = oneshot.Job(self.paths, claim, unit, grant, fences, log, self.boot_id, self.fence_after_s, cgroup)
+        pid = oneshot.start(job)
+        steps.reached("runner forked")
+        self.runs.add(Run(claim, datetime.now(UTC), pid, grant.keep(), None, cgroup))
+
+    def _cgroup_of(self, claim: Claim) -> str | None:
+        return cgroups.path_for(self.cgroup_base, claim.run_id) if self.cgroup_base else None
+
+    def _adopt(self, claim: Claim, found: KeyState) -> None:
+        """A run that a former vcsd of this node, or another node, started and that lives."""
+        run = Run(claim, found.run.at if found.run else datetime.now(UTC), cgroup=self._cgroup_of(claim))
+        if found.started is not None and claim.node == self.node and found.started.value.boot_id == self.boot_id:
+            run.pid = found.started.value.pid
+            run.descriptor = open_runner(run.pid, found.started.value.pid_started)
+        self.runs.add(run)
+        say(f"{claim.run_id}: lives on; watched from now on")
+
+    def _end_here(self, claim: Claim, grant: Grant, cause: str, why: str) -> None:
+        self._record_end(claim, cause, why)
+        grant.unlock()
+
+    def _record_end(self, claim: Claim, cause: str, why: str) -> None:
+        end = End(cause, why, self.node, datetime.now(UTC))
+        if state.write_end(self.paths, claim.key, claim.fence, end):
+            say(f"{claim.run_id}: {end.outcome}: {why}")
+        files.discard(self.paths.running_index(claim.key))
+        self.recorder.record(claim.key)
+
+
+def boot_id() -> str:
+    return linux.boot_id()

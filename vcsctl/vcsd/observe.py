@@ -1,0 +1,63 @@
+"""Reads what is on record of a KEY and puts it beside its declaration. Decides nothing, writes only `since` marks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from vcsctl.domain.reconcile import KeyView, Waiter
+from vcsctl.store import state
+from vcsctl.store.paths import Paths
+from vcsctl.store.queue import Pending, Queued
+from vcsctl.store.records import Faults
+from vcsctl.store.state import KeyState
+from vcsctl.vcsd.services import Service
+
+_BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Observer:
+    paths: Paths
+    faults: Faults
+
+    def state(self, key: str) -> KeyState:
+        return state.read_key(self.paths, key, self.faults)
+
+    def mark_schedule(self, key: str, digest: str, known_before: str | None) -> None:
+        """Records when a schedule comes into force. A schedule that returns after another gets a new moment, but
+        only from a node that saw the other one: a push under way on several nodes resets nothing."""
+        found = self.state(key)
+        returned = known_before not in (None, digest) and found.newest_digest != digest
+        if digest not in found.since or returned:
+            state.mark_since(self.paths, found, digest)
+
+    def view(self, service: Service | None, found: KeyState, pending: Pending | None, *, live: bool) -> KeyView:
+        """`service` None: the unit is gone, masked, or not for this node."""
+        pending = pending or Pending(found.key)
+        moment = _BEFORE_ALL
+        if service is not None:
+            moment = found.since.get(service.schedule_digest, _BEFORE_ALL)
+            moment = max(moment, service.moment or _BEFORE_ALL)
+        return KeyView(
+            key=found.key,
+            unit=service.effective if service else None,
+            schedule=service.schedule if service else None,
+            moment=moment,
+            watermark=found.watermark,
+            run=found.run.value if found.run else None,
+            started=found.started is not None,
+            end=found.end.value if found.end else None,
+            live=live,
+            closes=found.closes,
+            slots_first=pending.slots_first,
+            slots_entered_at=pending.slots_entered_at,
+            requests=tuple(_waiter(queued) for queued in pending.requests),
+            groups=service.effective.groups if service else (),
+        )
+
+
+def _waiter(queued: Queued) -> Waiter:
+    within_s = queued.request.within_s
+    expires_at = queued.entered_at + timedelta(seconds=within_s) if within_s is not None else None
+    return Waiter(queued.request.id, queued.entered_at, queued.cancelled, expires_at)

@@ -1,0 +1,85 @@
+"""Turns finished claims into history and prunes their records. Each number is written once, whatever dies between.
+
+The history is synced in batches: until then the records themselves, which are durable, stay.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from vcsctl import steps
+from vcsctl.domain.history import Row, rows
+from vcsctl.domain.run import Claim, End
+from vcsctl.errors import StorageError
+from vcsctl.store import history, records, state
+from vcsctl.store.paths import Paths
+from vcsctl.store.records import Faults
+
+# So many finished numbers of one KEY may lie beside each other before they are pruned out of turn.
+MOST_UNPRUNED = 64
+
+
+class Recorder:
+    def __init__(self, paths: Paths, node: str, faults: Faults) -> None:
+        self._paths = paths
+        self._node = node
+        self._faults = faults
+        self._recorded: dict[str, int] = {}  # KEY → the highest number whose rows are in the history
+        self._to_sync: set[str] = set()
+        self._to_prune: dict[str, set[int]] = defaultdict(set)
+        self.behind: set[str] = set()  # KEYs whose rows could not be written yet
+
+    def record(self, key: str) -> list[Row]:
+        """Writes what is finished and not yet in the history; the rows. Raises nothing: a full disk is for later."""
+        try:
+            written = self._record(key)
+        except StorageError as error:
+            self._faults.add(self._paths.history_folder(key.partition("@")[0]), str(error))
+            self.behind.add(key)
+            return []
+        self.behind.discard(key)
+        self._faults.forget(self._paths.history_folder(key.partition("@")[0]))
+        return written
+
+    def _record(self, key: str) -> list[Row]:
+        found = state.read_key(self._paths, key, self._faults)
+        known = self._recorded.get(key)
+        new_rows: list[Row] = []
+        highest = known or 0
+        for number in sorted(found.numbers):
+            if known is not None and number <= known:
+                continue
+            claim = records.read(Claim, self._paths.claim(key, number), self._faults)
+            if claim is None:
+                continue
+            end = records.read(End, self._paths.end(key, number), self._faults)
+            if claim.value.is_run and end is None:
+                break
+            new_rows.extend(rows(claim.value, claim.at, end.value if end else None))
+            self._to_prune[key].add(number)
+            highest = number
+        if new_rows:
+            touched = history.append(self._paths, self._node, new_rows, check=known is None)
+            history.append_last(self._paths, self._node, [row for row in new_rows if row.is_run])
+            self._to_sync.update(touched)
+        self._recorded[key] = highest
+        steps.reached("history written")
+        if len(self._to_prune[key]) > MOST_UNPRUNED:
+            self.prune()
+        return new_rows
+
+    def prune(self) -> None:
+        """Makes the history durable, then removes the records that it makes superfluous: all but the newest."""
+        for path in self._to_sync:
+            records.sync_file(path)
+        self._to_sync.clear()
+        for key, numbers in self._to_prune.items():
+            if len(numbers) < 2:  # the newest stays, it says what was claimed last
+                continue
+            found = state.read_key(self._paths, key, self._faults)
+            # The newest run and what follows it say what was claimed last and whether a retry is due.
+            newest_run = found.run.value.fence if found.run else found.fence
+            finished = sorted(number for number in numbers if number < min(newest_run, found.fence))
+            state.remove_numbers(self._paths, key, finished)
+            numbers.difference_update(finished)
+        steps.reached("records pruned")

@@ -1,0 +1,114 @@
+"""The services as this node sees them: declared units, the overrides on top, keys and groups. No files, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from vcsctl.catalog.snapshot import Snapshot
+from vcsctl.domain.calendar import Schedule
+from vcsctl.domain.override import Override, effective
+from vcsctl.domain.unit import Daemon, Unit, allowed_on, from_plain, key_of, schedule_of
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service on this node; `unit` is the declaration, `effective` what counts with the override."""
+
+    name: str
+    key: str
+    unit: Unit
+    effective: Unit
+    schedule: Schedule | None
+    schedule_digest: str
+    moment: datetime | None = None  # when an operator last changed the schedule or the status
+    fault: str = ""  # why an override is left out
+
+
+@dataclass(slots=True)
+class Services:
+    """All services; those this node may run have a key here."""
+
+    node: str
+    labels: tuple[str, ...]
+    timezone: str
+    declared: dict[str, Unit] = field(default_factory=dict)
+    masked: set[str] = field(default_factory=set)
+    stale: set[str] = field(default_factory=set)
+    digests: dict[str, str] = field(default_factory=dict)
+    overrides: dict[str, Override] = field(default_factory=dict)
+    by_key: dict[str, Service] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def adopt(self, snapshot: Snapshot, overrides: dict[str, Override]) -> set[str]:
+        """Takes over a compiled catalog; the keys that changed, came or went."""
+        self.overrides = overrides
+        changed = {name for name, unit in snapshot.units.items() if unit.digest != self.digests.get(name)}
+        changed |= self.digests.keys() - snapshot.units.keys()
+        touched = set()
+        for name in changed:
+            touched |= self._forget(name)
+        for name in changed & snapshot.units.keys():
+            compiled = snapshot.units[name]
+            self.digests[name] = compiled.digest
+            if compiled.plain is not None and not compiled.masked:
+                self.declared[name] = from_plain(compiled.plain)
+        self.masked = {name for name, unit in snapshot.units.items() if unit.masked}
+        self.stale = {name for name, unit in snapshot.units.items() if unit.stale}
+        return touched | self._rebuild(changed)
+
+    def adopt_overrides(self, overrides: dict[str, Override]) -> set[str]:
+        """Takes over the overrides; the keys whose override changed."""
+        changed = {
+            name
+            for name in self.overrides.keys() | overrides.keys()
+            if self.overrides.get(name) is not overrides.get(name)
+        }
+        self.overrides = overrides
+        return self._rebuild(changed)
+
+    def _forget(self, name: str) -> set[str]:
+        self.declared.pop(name, None)
+        self.digests.pop(name, None)
+        key = self.keys.pop(name, None)
+        if key is None:
+            return set()
+        self.by_key.pop(key, None)
+        return {key}
+
+    def _rebuild(self, names: Iterable[str]) -> set[str]:
+        touched = set()
+        for name in names:
+            unit = self.declared.get(name)
+            if unit is None or not allowed_on(unit, self.node, self.labels):
+                continue
+            service = self._service(name, unit)
+            self.keys[name] = service.key
+            self.by_key[service.key] = service
+            touched.add(service.key)
+        return touched
+
+    def _service(self, name: str, unit: Unit) -> Service:
+        fault, override = "", self.overrides.get(name)
+        try:
+            current = effective(unit, override)
+        except (ValueError, TypeError) as error:
+            current, fault = unit, f"the override of {name} is left out: {error}"
+        schedule = None if isinstance(current, Daemon) else schedule_of(current, self.timezone)
+        digest = schedule_digest(current, schedule)
+        moment = override.moment if override else None
+        return Service(name, key_of(unit, self.node), unit, current, schedule, digest, moment, fault)
+
+    def groups_of(self, service: str) -> tuple[str, ...]:
+        unit = self.declared.get(service)
+        return unit.groups if unit else ()
+
+
+def schedule_digest(unit: Unit, schedule: Schedule | None) -> str:
+    """What `since` files are named by: a change of it means that nothing earlier counts."""
+    content: Any = [unit.enabled, repr(schedule)]
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
