@@ -68,7 +68,7 @@ def digest_of(unit: Unit) -> str:
 def scan(layers: Layers) -> tuple[dict[str, Fragments], list[Problem]]:
     """Which files make up which unit, by directory listings alone."""
     problems: list[Problem] = []
-    bases = {name: path for folder in (layers.vendor, layers.site) for name, path in _units_in(folder, problems).items()}
+    bases = {**_units_in(layers.vendor, problems), **_units_in(layers.site, problems)}
     found = {name: Fragments(name, path) for name, path in bases.items()}
     for name, folder in _drop_in_folders(layers.site).items():
         drop_ins = tuple(sorted(_units_in(folder, problems, any_name=True).values()))

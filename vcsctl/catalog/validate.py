@@ -51,9 +51,7 @@ def load_unit(name: str, tree: Tree) -> Unit:
     if not isinstance(kind, str) or kind not in KINDS:
         raise BadFile((problem_at(tree, ("schedule",), f"cannot be {kind!r}; write daemon, periodical or fixed-time"),))
     allowed = keys_of(kind)
-    problems = [
-        problem_at(tree, (key,), _misplaced(key, kind, allowed)) for key in tree.values if key not in allowed
-    ]
+    problems = [problem_at(tree, (key,), _misplaced(key, kind, allowed)) for key in tree.values if key not in allowed]
     # A null resets a key to its default; `schedule` is the class, not a field.
     values = {key: value for key, value in tree.values.items() if key in allowed and key != "schedule"}
     return _validate(KINDS[kind], tree, {"name": name, **values}, problems)

@@ -134,7 +134,6 @@ class Grant:
         for lock in self.locks:
             os.close(lock.descriptor)
 
-
     def keep(self) -> Grant:
         """Marks the grant as handed over: it stays open beyond the block that took it."""
         self._kept = True

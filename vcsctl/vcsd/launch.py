@@ -77,12 +77,18 @@ class Launcher:
         again = decide(self.view(key, found, False), datetime.now(UTC))
         if not isinstance(again, Start) or again.groups != decision.groups:
             grant.unlock()
-            return again if not isinstance(again, Start) else Idle(key, "its groups changed; looked at anew", datetime.now(UTC))
+            return (
+                again
+                if not isinstance(again, Start)
+                else Idle(key, "its groups changed; looked at anew", datetime.now(UTC))
+            )
         service = self.service(key)
         if service is None:
             grant.unlock()
             return Idle(key, "the unit is gone")
-        claim = self._claim(key, found, again.plan, service.effective, again.groups, again.why, queued_at=self._queued_at(again))
+        claim = self._claim(
+            key, found, again.plan, service.effective, again.groups, again.why, queued_at=self._queued_at(again)
+        )
         fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
         steps.reached("fences raised")
         if not self._link(claim, index=True):
@@ -232,7 +238,9 @@ class Launcher:
 
     def _queued_at(self, start: Start) -> datetime | None:
         """When its KEY entered the queue; a slot that starts at once has waited since its instant."""
-        return min(start.place, start.plan.slot) if start.plan.slot and start.plan.trigger == "schedule" else start.place
+        return (
+            min(start.place, start.plan.slot) if start.plan.slot and start.plan.trigger == "schedule" else start.place
+        )
 
     def _link(self, claim: Claim, *, index: bool) -> bool:
         """Publishes the claim. The file server's clock is the judge of whether the slot has come."""

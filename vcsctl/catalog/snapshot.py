@@ -1,0 +1,80 @@
+"""The compiled catalog as vcsd reads it. Standard library only: vcsd must not pay for YAML and pydantic."""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from vcsctl.errors import Problem
+from vcsctl.store import files
+
+_HEADER = f"vcs catalog 1 python {sys.version_info.major}.{sys.version_info.minor}\n".encode()
+_CHECKSUM_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledUnit:
+    """One name of the catalog. `plain` is the unit as JSON values, None when it is masked or was never good;
+    `stale` says that the files are bad now and this is the last good version; `stamp` identifies the files."""
+
+    name: str
+    plain: dict[str, Any] | None
+    masked: bool
+    stale: bool
+    digest: str
+    fragments: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    stamp: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    units: dict[str, CompiledUnit]
+    problems: tuple[Problem, ...]  # those of no single unit
+
+    @property
+    def all_problems(self) -> list[Problem]:
+        return [*self.problems, *(problem for unit in self.units.values() for problem in unit.problems)]
+
+
+def _problem_row(problem: Problem) -> tuple[Any, ...]:
+    return (problem.path, problem.line, problem.column, problem.key, problem.text, problem.warning)
+
+
+def write_snapshot(path: str, snapshot: Snapshot) -> None:
+    rows = [
+        (u.name, u.plain, u.masked, u.stale, u.digest, u.fragments, [_problem_row(p) for p in u.problems], u.stamp)
+        for u in snapshot.units.values()
+    ]
+    body = marshal.dumps((rows, [_problem_row(p) for p in snapshot.problems]))
+    checksum = hashlib.blake2b(body, digest_size=_CHECKSUM_SIZE).digest()
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    files.replace(path, _HEADER + checksum + body, 0o644, durable=True)
+
+
+def read_snapshot(path: str) -> Snapshot | None:
+    """None when it is absent, damaged, of another version, or could have been written by others."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
+                return None
+            content = file.read()
+    except OSError:
+        return None
+    start = len(_HEADER) + _CHECKSUM_SIZE
+    body = content[start:]
+    if not content.startswith(_HEADER):
+        return None
+    if hashlib.blake2b(body, digest_size=_CHECKSUM_SIZE).digest() != content[len(_HEADER) : start]:
+        return None
+    rows, problems = marshal.loads(body)  # noqa: S302 - checked above: ours, whole, and writable by nobody else
+    units = {
+        name: CompiledUnit(name, plain, masked, stale, digest, fragments, tuple(Problem(*p) for p in faults), stamp)
+        for name, plain, masked, stale, digest, fragments, faults, stamp in rows
+    }
+    return Snapshot(units, tuple(Problem(*p) for p in problems))
