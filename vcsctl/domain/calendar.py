@@ -49,10 +49,7 @@ Schedule = EveryMinutes | AtTimes
 def next_slot(schedule: Schedule, after: datetime) -> datetime:
     """The first slot later than `after`."""
     after = _utc(after)
-    if isinstance(schedule, EveryMinutes):
-        slot = _next_periodical(schedule, after)
-    else:
-        slot = _next_fixed(schedule, after)
+    slot = _next_periodical(schedule, after) if isinstance(schedule, EveryMinutes) else _next_fixed(schedule, after)
     if slot <= after:
         raise AssertionError(f"the slot after {after} of {schedule} does not advance: {slot}")
     return slot

@@ -5,7 +5,7 @@ Each row has an id that follows from the run's, so that writing it twice can be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from vcsctl.domain.run import CAUSES, Claim, Dropped, End, Outcome, Trigger
@@ -49,10 +49,10 @@ def rows(claim: Claim, claimed_at: datetime, end: End | None) -> list[Row]:
     coalesced = claim.requests if claim.slot else claim.requests[1:]
     for request in coalesced if claim.is_run else ():
         why = f"coalesced into {claim.run_id}"
-        found.append(
-            Row(f"{claim.run_id}+{request}", claim.key, claim.service, "skipped", "coalesced", why, claimed_at, claim.node,
-                "manual", requests=(request,))
-        )  # fmt: skip
+        row = Row(
+            f"{claim.run_id}+{request}", claim.key, claim.service, "skipped", "coalesced", why, claimed_at, claim.node
+        )
+        found.append(replace(row, trigger="manual", requests=(request,)))
     if end is not None:
         found.append(_run(claim, end))
     return found

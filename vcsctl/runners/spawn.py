@@ -182,7 +182,7 @@ def _become(command: Command, parent: int, writer: int) -> NoReturn:
         if os.getppid() != parent:  # it died before we asked to die with it
             os._exit(1)
         step = f"execute {command.argv[0]}"
-        os.execve(command.argv[0], command.argv, command.environment)
+        os.execve(command.argv[0], command.argv, command.environment)  # noqa: S606 - argv, as the unit says it
     except (OSError, ValueError) as error:
         number = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
         with contextlib.suppress(OSError):

@@ -1,0 +1,28 @@
+# Each target makes the virtual environment it needs by itself.
+PYTHON ?= python3
+VENV := .venv
+ROOT := .run
+
+.PHONY: run test check clean
+
+$(VENV)/.made: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable ".[test,check]"
+	touch $@
+
+# vcsd on the shipped units under a private root, in the foreground; Ctrl-C stops it and leaves runs alone.
+run: $(VENV)/.made
+	install -d $(ROOT)/usr/share/vcs/units
+	install -m 644 units/*.yaml $(ROOT)/usr/share/vcs/units
+	$(VENV)/bin/vcsd --root $(ROOT)
+
+test: $(VENV)/.made
+	$(VENV)/bin/python -m pytest
+
+check: $(VENV)/.made
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) $(ROOT) build dist *.egg-info

@@ -1,0 +1,71 @@
+"""The local socket: wakes vcsd, asks it to reload, hurries a stop. One line of JSON in, one out. Who may connect
+is a matter of the socket's mode."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+from collections.abc import Callable
+from typing import Any
+
+_LONGEST = 4096
+_MOST_CLIENTS = 64
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Control:
+    def __init__(self, path: str, poller: select.epoll, handle: Handler) -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # we hold the node's lock: whoever left it is gone
+        self._poller = poller
+        self._handle = handle
+        self._clients: dict[int, socket.socket] = {}
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._server.bind(path)
+        os.chmod(path, 0o660)
+        self._server.listen(_MOST_CLIENTS)
+        poller.register(self._server, select.EPOLLIN)
+
+    def take(self, descriptors: list[int]) -> None:
+        for descriptor in descriptors:
+            if descriptor == self._server.fileno():
+                self._accept()
+            elif descriptor in self._clients:
+                self._serve(descriptor)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            client, _ = self._server.accept()
+            if len(self._clients) >= _MOST_CLIENTS:
+                client.close()
+                return
+            client.setblocking(False)
+            self._clients[client.fileno()] = client
+            self._poller.register(client, select.EPOLLIN)
+
+    def _serve(self, descriptor: int) -> None:
+        """A request is one short line: what does not come in one piece is refused."""
+        client = self._clients.pop(descriptor)
+        self._poller.unregister(client)
+        with client, contextlib.suppress(OSError):
+            try:
+                request = json.loads(client.recv(_LONGEST))
+                answer = self._handle(request) if isinstance(request, dict) else {"error": "not a request"}
+            except ValueError:
+                answer = {"error": "not a request"}
+            client.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def ask(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any] | None:
+    """Asks the vcsd of this machine; None when none answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, contextlib.suppress(OSError, ValueError):
+        client.settimeout(timeout_s)
+        client.connect(path)
+        client.sendall(json.dumps(request).encode())
+        answer: dict[str, Any] = json.loads(client.makefile().readline())
+        return answer
+    return None

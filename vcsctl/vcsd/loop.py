@@ -1,0 +1,279 @@
+"""The loop: observe, reconcile, apply. What a pass costs follows from what is pending or running, not from the
+number of units. Everything it keeps in memory can be found again in the shared directory."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import select
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from vcsctl.config import Config
+from vcsctl.domain.reconcile import Close, Decision, Holder, Idle, KeyView, Recover, Start, Wait, arrange, decide
+from vcsctl.domain.run import SlotsEntry
+from vcsctl.errors import StorageError
+from vcsctl.runners.supervise import Run, Runs, open_runner
+from vcsctl.store import queue
+from vcsctl.store.overrides import OverridesReader
+from vcsctl.store.paths import Paths
+from vcsctl.store.queue import Pending, QueueReader
+from vcsctl.store.records import Faults
+from vcsctl.store.state import KeyState
+from vcsctl.vcsd.clocks import Clocks
+from vcsctl.vcsd.launch import Launcher
+from vcsctl.vcsd.log import say
+from vcsctl.vcsd.observe import Observer
+from vcsctl.vcsd.recorder import Recorder
+from vcsctl.vcsd.services import Services
+
+_RETRY_AFTER_S = 1.0  # after a fault of the storage
+_LEFTOVERS_PAUSE_S = 0.02
+_HURRIED_PAUSE_S = 0.01  # a waiter whose blocker is not ours is tried this often in its first second
+
+
+@dataclass(slots=True)
+class Loop:
+    config: Config
+    paths: Paths
+    services: Services
+    launcher: Launcher
+    observer: Observer
+    recorder: Recorder
+    runs: Runs
+    faults: Faults
+    queue_reader: QueueReader
+    overrides_reader: OverridesReader
+    clocks: Clocks = field(default_factory=Clocks)
+    pending: dict[str, Pending] = field(default_factory=dict)
+    waiting: dict[str, tuple[Wait, float]] = field(default_factory=dict)  # with when it began (monotonic)
+    dirty: set[str] = field(default_factory=set)
+    last_why: dict[str, str] = field(default_factory=dict)
+    _agenda: list[tuple[float, str]] = field(default_factory=list)
+    _due: dict[str, float] = field(default_factory=dict)
+    _next_poll_s: float = 0.0
+    _digests: dict[str, str] = field(default_factory=dict)  # KEY → digest of the schedule last seen
+
+    # What there is.
+
+    def view(self, key: str, found: KeyState, live: bool) -> KeyView:
+        return self.observer.view(self.services.by_key.get(key), found, self.pending.get(key), live=live)
+
+    def observe(self) -> None:
+        """Looks at what others may have changed: entries, overrides, foreign runs."""
+        before = self.pending
+        self.pending = self.queue_reader.read()
+        self.dirty |= {key for key in before.keys() | self.pending.keys() if before.get(key) != self.pending.get(key)}
+        for key in self.services.adopt_overrides(self.overrides_reader.read()):
+            self.note_schedule(key, None)
+            self.dirty.add(key)
+        for run in list(self.runs.by_key.values()):
+            if run.grant is None:
+                self._look_at_adopted(run)
+
+    def note_schedule(self, key: str, known_before: str | None) -> None:
+        service = self.services.by_key.get(key)
+        if service is not None and service.schedule is not None:
+            before = known_before or self._digests.get(key)
+            if before != service.schedule_digest:
+                self.observer.mark_schedule(key, service.schedule_digest, before)
+            self._digests[key] = service.schedule_digest
+            if service.fault:
+                say(service.fault)
+
+    def _look_at_adopted(self, run: Run) -> None:
+        """An adopted run is over when its outcome is there, or its lock is free."""
+        found = self.observer.state(run.claim.key)
+        if found.run is None or found.run.value.fence != run.claim.fence or found.end is not None:
+            self._over(run)
+        elif (
+            run.descriptor is None
+            and found.started is not None
+            and found.started.value.boot_id == self.launcher.boot_id
+        ):
+            run.descriptor = open_runner(found.started.value.pid, found.started.value.pid_started)
+            if run.descriptor is None:
+                self.runs.remove(run)  # its runner is gone: recovering tries the lock
+                self.dirty.add(run.claim.key)
+
+    def _over(self, run: Run) -> None:
+        self.runs.remove(run)
+        for row in self.recorder.record(run.claim.key):
+            if row.is_run:
+                say(f"{row.id}: {row.outcome}: {row.why}")
+        self.dirty.add(run.claim.key)
+        self.dirty.update(self.waiting)
+
+    # What follows from it.
+
+    def one_pass(self) -> None:
+        self.clocks.look()
+        self._collect_runs()
+        if time.monotonic() >= self._next_poll_s:
+            self._next_poll_s = time.monotonic() + self.config.poll
+            self.observe()
+            self._retry_unrecorded()
+            self.dirty.update(self.waiting)
+        now = datetime.now(UTC)
+        while self._agenda and self._agenda[0][0] <= now.timestamp():
+            moment, key = heapq.heappop(self._agenda)
+            if self._due.get(key) == moment:
+                del self._due[key]
+                self.dirty.add(key)
+        self.dirty.update(key for key, (wait, _) in self.waiting.items() if not self._blocked_by_own(wait))
+        if self.dirty:
+            candidates, self.dirty = self.dirty | self.waiting.keys(), set()
+            self._reconcile(candidates, now)
+
+    def _reconcile(self, candidates: Iterable[str], now: datetime) -> None:
+        decisions = [self._decide(key, now) for key in sorted(candidates)]
+        fair_after = timedelta(seconds=self.config.fair_after)
+        for decision in arrange(decisions, self._held(), now, fair_after):
+            self._apply(decision)
+
+    def _decide(self, key: str, now: datetime) -> Decision:
+        try:
+            found = self.observer.state(key)
+        except StorageError as error:
+            return Idle(key, str(error), now + timedelta(seconds=_RETRY_AFTER_S))
+        decision = decide(self.view(key, found, key in self.runs.by_key), now)
+        if isinstance(decision, Start) and decision.plan.slot and not self.clocks.settled():
+            return Idle(key, "the clock was set a moment ago", now + timedelta(seconds=_RETRY_AFTER_S))
+        return decision
+
+    def _held(self) -> dict[str, Holder]:
+        """Groups held by live runs: those they took, and those their services are declared in by now."""
+        held = {}
+        for run in self.runs.by_key.values():
+            for group in (*run.claim.groups, *self.services.groups_of(run.claim.service)):
+                held[group] = Holder(run.claim.run_id, run.claim.node)
+        return held
+
+    def _apply(self, decision: Decision) -> None:
+        """Carries a decision out; what it turns into under the locks is carried out at once or looked at again."""
+        try:
+            instead = self._carry_out(decision)
+        except StorageError as error:
+            self._fault(decision.key, str(error))
+            return
+        match instead:
+            case Wait():
+                self._wait(instead)
+            case Idle():
+                self._idle(instead)
+            case Start() | Close() | Recover():
+                self._at(decision.key, time.time() + _HURRIED_PAUSE_S)
+            case None:
+                self.waiting.pop(decision.key, None)
+                self.last_why.pop(decision.key, None)
+                self.dirty.add(decision.key)
+
+    def _carry_out(self, decision: Decision) -> Decision | None:
+        match decision:
+            case Start():
+                return self.launcher.start(decision)
+            case Close():
+                instead = self.launcher.close(decision)
+                self.pending = self.queue_reader.read()
+                self.recorder.record(decision.key)
+                return instead
+            case Recover():
+                return self.launcher.recover(decision)
+            case _:
+                return decision
+
+    def _fault(self, key: str, text: str) -> None:
+        if self.last_why.get(key) != text:
+            say(text)
+        self.last_why[key] = text
+        self.faults.add(key, text)
+        self._at(key, time.time() + _RETRY_AFTER_S)
+
+    def _wait(self, wait: Wait) -> None:
+        began_s = self.waiting[wait.key][1] if wait.key in self.waiting else time.monotonic()
+        self.waiting[wait.key] = (wait, began_s)
+        if self.last_why.get(wait.key) != wait.why:
+            self.last_why[wait.key] = wait.why
+            say(f"{wait.key}: {wait.why}")
+        if wait.enters_queue and not (self.pending.get(wait.key) or Pending(wait.key)).slots_first:
+            with contextlib.suppress(StorageError):
+                queue.enter_slots(self.paths, SlotsEntry(wait.key, wait.enters_queue))
+                self.pending = self.queue_reader.read()
+
+    def _idle(self, idle: Idle) -> None:
+        self.waiting.pop(idle.key, None)
+        self.last_why.pop(idle.key, None)
+        self.faults.forget(idle.key)
+        if idle.next_at is not None:
+            self._at(idle.key, idle.next_at.timestamp())
+
+    def _at(self, key: str, moment: float) -> None:
+        self._due[key] = moment
+        heapq.heappush(self._agenda, (moment, key))
+
+    # Runs that end.
+
+    def _collect_runs(self) -> None:
+        self.runs.reap()
+        for run in self.runs.over():
+            try:
+                found = self.observer.state(run.claim.key)
+                if found.end is not None and found.run and found.run.value.fence == run.claim.fence:
+                    self._over(run)
+                elif self.runs.kill_leftovers(run):
+                    recorded = self.launcher.lost(run)
+                    self._over(run)
+                    if not recorded:  # it never began: its claim is started again, but not in a hurry
+                        self.dirty.discard(run.claim.key)
+                        self._at(run.claim.key, time.time() + _RETRY_AFTER_S)
+            except StorageError as error:
+                self._fault(run.claim.key, str(error))
+
+    def _retry_unrecorded(self) -> None:
+        for key in list(self.recorder.behind):
+            self.recorder.record(key)
+
+    # When to look again.
+
+    def pause_s(self) -> float:
+        if self.dirty:
+            return 0.0
+        pause = self._next_poll_s - time.monotonic()
+        if self._agenda:
+            pause = min(pause, self._agenda[0][0] - time.time())
+        if any(run.gone for run in self.runs.by_key.values()):
+            pause = min(pause, _LEFTOVERS_PAUSE_S)
+        foreign = [began_s for wait, began_s in self.waiting.values() if not self._blocked_by_own(wait)]
+        if foreign:
+            fresh = time.monotonic() - max(foreign) < 1.0
+            pause = min(pause, _HURRIED_PAUSE_S if fresh else self.config.poll_busy)
+        return max(0.0, pause)
+
+    def _blocked_by_own(self, wait: Wait) -> bool:
+        """The end of an own run is an event; that of anybody else's must be looked for."""
+        return any(run.claim.run_id in wait.why for run in self.runs.by_key.values() if run.grant)
+
+    def start_over(self, keys: Iterable[str]) -> None:
+        """At start-up: every KEY is looked at once, every record that has no history gets it."""
+        for key in state_keys(self.paths, keys):
+            self.recorder.record(key)
+            self.dirty.add(key)
+
+
+def state_keys(paths: Paths, keys: Iterable[str]) -> set[str]:
+    """The KEYs of the units, and those that left records though their unit is gone."""
+    with contextlib.suppress(OSError):
+        return set(keys) | {name for name in os.listdir(paths.states) if not name.startswith(".")}
+    return set(keys)
+
+
+def wait_for_events(poller: select.epoll, pause_s: float) -> list[int]:
+    """Sleeps until something happens, or to the instant itself: epoll rounds up to milliseconds."""
+    coarse_s = max(0.0, pause_s - 0.0015)
+    events = [descriptor for descriptor, _ in poller.poll(coarse_s)]
+    if not events and pause_s > 0:
+        time.sleep(min(pause_s, 0.0015))
+    return events

@@ -1,0 +1,37 @@
+"""The command vcsd: reads its few options, prepares, runs the loop, maps faults to exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from vcsctl import __version__
+from vcsctl.config import load_config, places, read_cache, read_source
+from vcsctl.errors import VcsError
+from vcsctl.runners.compiler import compile_config
+from vcsctl.vcsd.daemon import Daemon
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="vcsd", description="Runs the services of this node, in the foreground.")
+    parser.add_argument("--root", metavar="DIR", help="move every path under DIR (also: VCS_ROOT)")
+    parser.add_argument("--version", action="version", version=f"vcsd {__version__}")
+    arguments = parser.parse_args()
+    where = places(arguments.root)
+    if where.root:
+        os.environ["VCS_ROOT"] = where.root  # for the utilities it runs
+    try:
+        source = read_source(where)
+        if source is not None and read_cache(where, source) is None:
+            compile_config(where)
+        daemon = Daemon(where, load_config(where))
+        daemon.prepare()
+        daemon.run()
+    except VcsError as error:
+        print(f"vcsd: {error}", file=sys.stderr)  # noqa: T201 - the end of the program, for its user
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
