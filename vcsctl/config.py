@@ -136,7 +136,8 @@ def read_cache(where: Places, source: bytes) -> Config | None:
             cached: dict[str, Any] = json.load(file)
         if cached["source"] != source.decode("latin-1"):
             return None
-        found = {key: tuple(value) if isinstance(value, list) else value for key, value in cached["values"].items()}
+        values_ = cached["values"].items()
+        found: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values_}
         return Config(**found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

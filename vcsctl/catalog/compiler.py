@@ -17,6 +17,7 @@ from typing import Any
 
 from vcsctl.catalog import layers as layering
 from vcsctl.catalog.snapshot import CompiledUnit, Snapshot, read_snapshot, write_snapshot
+from vcsctl.domain.unit import to_plain
 from vcsctl.errors import Problem, VcsError
 
 _GRAIN_NS = 2_000_000_000
@@ -46,7 +47,7 @@ def compile_layers(layers: layering.Layers, before: Snapshot | None) -> tuple[Sn
 
 def _compiled(one: layering.Loaded, before: CompiledUnit | None, stamp: tuple[Any, ...]) -> CompiledUnit:
     if one.unit is not None:
-        plain: dict[str, Any] | None = json.loads(json.dumps(layering.to_plain(one.unit)))
+        plain: dict[str, Any] | None = json.loads(json.dumps(to_plain(one.unit)))
         digest, stale = layering.digest_of(one.unit), False
     elif not one.masked and before is not None and before.plain is not None:
         plain, digest, stale = before.plain, before.digest, True

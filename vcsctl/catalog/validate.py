@@ -31,7 +31,7 @@ _DAY_MINUTES = 1440
 
 
 @cache
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+def _adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 
@@ -39,7 +39,8 @@ def validate(cls: type[T], tree: Tree) -> T:
     """An instance of a dataclass whose fields carry `Parsed`. Raises BadFile with every problem."""
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     problems = [problem_at(tree, (key,), unknown_key(key, known)) for key in tree.values if key not in known]
-    return _validate(cls, tree, {key: tree.values[key] for key in tree.values if key in known}, problems)
+    value: T = _validate(cls, tree, {key: tree.values[key] for key in tree.values if key in known}, problems)
+    return value
 
 
 def load_unit(name: str, tree: Tree) -> Unit:
@@ -54,12 +55,13 @@ def load_unit(name: str, tree: Tree) -> Unit:
     problems = [problem_at(tree, (key,), _misplaced(key, kind, allowed)) for key in tree.values if key not in allowed]
     # A null resets a key to its default; `schedule` is the class, not a field.
     values = {key: value for key, value in tree.values.items() if key in allowed and key != "schedule"}
-    return _validate(KINDS[kind], tree, {"name": name, **values}, problems)
+    unit: Unit = _validate(KINDS[kind], tree, {"name": name, **values}, problems)
+    return unit
 
 
-def _validate(cls: type[T], tree: Tree, values: dict[str, Any], problems: list[Problem]) -> T:
+def _validate(cls: Any, tree: Tree, values: dict[str, Any], problems: list[Problem]) -> Any:
     try:
-        value: T = _adapter(cls).validate_python({key: item for key, item in values.items() if item is not None})
+        value = _adapter(cls).validate_python({key: item for key, item in values.items() if item is not None})
     except ValidationError as error:
         problems += [_problem(tree, fault) for fault in error.errors(include_url=False)]
     except FieldError as error:
@@ -92,7 +94,7 @@ def problem_at(tree: Tree, path: KeyPath, text: str, *, warning: bool = False) -
 
 def _file_of(tree: Tree, path: KeyPath) -> str:
     """The file a key came from: a merged tree knows for each key."""
-    return getattr(tree, "sources", {}).get(path[0] if path else "", tree.path)
+    return str(getattr(tree, "sources", {}).get(path[0] if path else "", tree.path))
 
 
 def unknown_key(key: str, known: Collection[str]) -> str:

@@ -268,8 +268,8 @@ def to_plain(unit: Unit) -> dict[str, Any]:
 
 def from_plain(plain: Mapping[str, Any]) -> Unit:
     """Raises KeyError, TypeError or ValueError when `plain` is not what `to_plain` wrote."""
-    found = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
-    kind = KINDS[found.pop("schedule")]
+    found: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+    kind: Any = KINDS[found.pop("schedule")]
     if "retries" in found:
         found["retries"] = Retries(**found["retries"])
     if "limits" in found:
@@ -278,7 +278,8 @@ def from_plain(plain: Mapping[str, Any]) -> Unit:
         found["ready"] = Probe(**found["ready"])
     if "health" in found:
         found["health"] = Health(**found["health"])
-    return kind(**found)
+    unit: Unit = kind(**found)
+    return unit
 
 
 def with_fields(unit: Unit, fields: Mapping[str, object]) -> Unit:

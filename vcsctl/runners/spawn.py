@@ -99,7 +99,8 @@ def _account(unit: Unit) -> Account | None:
     if os.geteuid() != 0:
         raise CannotStartError(f"cannot run as {unit.user or unit.group}: vcsd does not run as root")
     try:
-        entry = pwd.getpwuid(int(unit.user)) if (unit.user or "").isdecimal() else pwd.getpwnam(unit.user or "root")
+        user = unit.user or "root"
+        entry = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
     except KeyError:
         raise CannotStartError(f"unknown user {unit.user}; make the account or change the unit's user") from None
     gid = entry.pw_gid
@@ -175,8 +176,8 @@ def _become(command: Command, parent: int, writer: int) -> NoReturn:
         step = f"enter {command.working_directory}"
         os.chdir(command.working_directory)
         signal.set_wakeup_fd(-1)
-        for number in _OURS:
-            signal.signal(number, signal.SIG_DFL)
+        for ours in _OURS:
+            signal.signal(ours, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         linux.die_with_parent()
         if os.getppid() != parent:  # it died before we asked to die with it

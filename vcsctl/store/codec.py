@@ -65,7 +65,7 @@ def _json_value(value: Any) -> Any:
 def _from_plain(cls: type[T], plain: object) -> T:
     if not isinstance(plain, dict):
         raise BadRecordError("is not a map")
-    readers = _readers(cls)
+    readers = _readers(cls)  # type: ignore[arg-type]  # a class is hashable
     try:
         return cls(**{key: readers[key](value) for key, value in plain.items() if key in readers})
     except (TypeError, ValueError) as error:

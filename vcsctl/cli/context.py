@@ -1,0 +1,95 @@
+"""What every command needs: where things lie, the cell, the published units. Renders nothing."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import select
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import click
+
+from vcsctl.config import Config, load_config, places
+from vcsctl.domain.unit import Unit, from_plain
+from vcsctl.errors import TRY_AGAIN, StorageError, UnknownUnitError
+from vcsctl.store import nodes
+from vcsctl.store.cell import open_cell
+from vcsctl.store.paths import Paths
+
+READ_PATIENCE_S = 5.0
+JSON_VERSION = 1
+T = TypeVar("T")
+
+
+@dataclass
+class Context:
+    root: str | None
+
+    @cached_property
+    def where(self) -> Any:
+        return places(self.root)
+
+    @cached_property
+    def config(self) -> Config:
+        return load_config(self.where)
+
+    @cached_property
+    def paths(self) -> Paths:
+        paths = Paths(self.config.shared_dir)
+        open_cell(paths)
+        return paths
+
+    @cached_property
+    def published(self) -> nodes.NodeUnits:
+        """The units as this node's vcsd published them; on a machine without one, as any node did."""
+        for node in (self.config.node, *nodes.nodes_with_units(self.paths)):
+            if (units := nodes.read_units(self.paths, node)) is not None:
+                return units
+        raise StorageError(f"no vcsd has published its units in {self.paths.root} yet; start vcsd")
+
+    def row(self, name: str) -> dict[str, Any]:
+        if name not in self.published.units:
+            raise UnknownUnitError(f"unknown service {name}; `vcsctl status` lists them all")
+        return self.published.units[name]
+
+    def unit(self, name: str) -> Unit:
+        plain = self.row(name)["plain"]
+        if plain is None:
+            raise UnknownUnitError(f"the unit {name} is masked or broken; see `vcsctl cat {name}` and `vcsctl verify`")
+        return from_plain(plain)
+
+    def key(self, name: str) -> str:
+        return self.row(name)["key"] or name
+
+    @cached_property
+    def user(self) -> str:
+        login = os.environ.get("SUDO_USER") or getpass.getuser()
+        return login if login.isprintable() else str(os.getuid())
+
+
+def show(text: str) -> None:
+    click.echo(text)
+
+
+def show_json(kind: str, content: Any) -> None:
+    click.echo(json.dumps({"version": JSON_VERSION, kind: content}, indent=2))
+
+
+def in_time(context: Context, read: Callable[[], T]) -> T:
+    """Runs a reading command's whole work in a child, given up after 5 s: a hung mount hangs whoever touches it."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        return read()
+    descriptor = os.pidfd_open(pid)
+    ready, _, _ = select.select([descriptor], [], [], READ_PATIENCE_S)
+    if not ready:
+        click.echo(f"vcsctl: the shared directory did not answer within {READ_PATIENCE_S:g} s; see to its mount", err=True)
+        os._exit(TRY_AGAIN)
+    _, status = os.waitpid(pid, 0)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
