@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -23,7 +23,6 @@ from vcsctl.store.paths import Paths
 
 READ_PATIENCE_S = 5.0
 JSON_VERSION = 1
-T = TypeVar("T")
 
 
 @dataclass
@@ -80,16 +79,18 @@ def show_json(kind: str, content: Any) -> None:
     click.echo(json.dumps({"version": JSON_VERSION, kind: content}, indent=2))
 
 
-def in_time(context: Context, read: Callable[[], T]) -> T:
-    """Runs a reading command's whole work in a child, given up after 5 s: a hung mount hangs whoever touches it."""
+def in_time(read: Callable[[], None]) -> None:
+    """Runs a reading command's work in a child, given up after 5 s: a hung mount hangs whoever touches it."""
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        return read()
+        read()
+        return
     descriptor = os.pidfd_open(pid)
     ready, _, _ = select.select([descriptor], [], [], READ_PATIENCE_S)
     if not ready:
-        click.echo(f"vcsctl: the shared directory did not answer within {READ_PATIENCE_S:g} s; see to its mount", err=True)
+        text = f"vcsctl: the shared directory did not answer within {READ_PATIENCE_S:g} s; see to its mount"
+        click.echo(text, err=True)
         os._exit(TRY_AGAIN)
     _, status = os.waitpid(pid, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)

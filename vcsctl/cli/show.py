@@ -1,0 +1,202 @@
+"""status, queue, history, logs: reading commands."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import click
+
+from vcsctl.cli.context import Context, in_time, show, show_json
+from vcsctl.cli.overview import KINDS, Line, Overview
+from vcsctl.cli.tables import local, seconds, table
+from vcsctl.domain.history import Row
+from vcsctl.domain.run import parse_run_id, service_of, to_text
+from vcsctl.errors import NotRunningError, UsageError
+from vcsctl.store import history, nodes
+
+HEADER = ("STATUS", "NAME", "SCHEDULE", "ALLOWED NODES", "RUN GROUPS", "LAST RUN", "IN QUEUE")
+output_option = click.option(
+    "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer."
+)
+_FOLLOW_PAUSE_S = 0.2
+
+
+@click.command()
+@click.argument("name", required=False)
+@output_option
+@click.pass_obj
+def status(context: Context, name: str | None, output: str) -> None:
+    """Show all services, or one.
+
+    Example: vcsctl status calculator
+    """
+    in_time(lambda: _status(context, name, output))
+
+
+def _status(context: Context, name: str | None, output: str) -> None:
+    overview = Overview(context)
+    lines = [overview.line(name, context.row(name))] if name else overview.lines()
+    if output == "json":
+        show_json("services", [_plain(line) for line in lines])
+        return
+    for problem in _problems(context, overview):
+        show(problem)
+    for kind, title in KINDS:
+        rows = [_cells(line) for line in lines if line.kind == kind]
+        if rows:
+            show(f"{title}")
+            for text in table(HEADER, rows):
+                show(f"  {text}")
+            show("")
+    for line in lines:
+        for note in line.notes if name else ():
+            show(f"{line.name}: {note}")
+
+
+def _problems(context: Context, overview: Overview) -> list[str]:
+    """What is wrong comes first."""
+    found = [f"problem: {text}" for text in context.published.problems if ": warning: " not in text]
+    for node, state in nodes.read_states(context.paths).items():
+        found += [f"problem: {fault}" for fault in state.value.faults]
+        silent_s = (datetime.now(UTC) - state.at).total_seconds()
+        if silent_s > 3 * state.value.heartbeat_s:
+            found.append(f"problem: vcsd on node {node} has been silent for {seconds(silent_s)}")
+    return found
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    notes = " *" if line.notes else ""
+    if line.running:
+        last = f"running since {local(line.running.at)}"
+    elif line.last_run:
+        last = f"{local(line.last_run.at)} {line.last_run.outcome} {seconds(line.last_run.duration_s)}".rstrip()
+    else:
+        last = "-"
+    queued = f"since {local(line.queued_since)}, {line.waits_for}" if line.queued_since else "-"
+    return (line.status + notes, line.name, line.schedule, line.allowed_nodes, line.run_groups, last, queued)
+
+
+def _plain(line: Line) -> dict[str, Any]:
+    return {
+        "status": line.status,
+        "name": line.name,
+        "title": line.title,
+        "kind": line.kind,
+        "schedule": line.schedule,
+        "allowed_nodes": line.allowed_nodes,
+        "run_groups": line.run_groups,
+        "running": line.running.value.run_id if line.running else None,
+        "last_run": _row(line.last_run) if line.last_run else None,
+        "queued_since": to_text(line.queued_since) if line.queued_since else None,
+        "waits_for": line.waits_for or None,
+        "notes": list(line.notes),
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {key: to_text(value) if isinstance(value, datetime) else value for key, value in asdict(row).items()}
+
+
+@click.command()
+@output_option
+@click.pass_obj
+def queue(context: Context, output: str) -> None:
+    """Show what waits, since when and for what."""
+    in_time(lambda: _queue(context, output))
+
+
+def _queue(context: Context, output: str) -> None:
+    overview = Overview(context)
+    entries = []
+    for key, pending in sorted(
+        overview.pending.items(), key=lambda item: (item[1].place or datetime.now(UTC), item[0])
+    ):
+        plain = (context.published.units.get(service_of(key)) or {}).get("plain") or {}
+        what = [queued.request.id for queued in pending.requests]
+        what += [f"slot {to_text(pending.slots_first)}"] if pending.slots_first else []
+        entries.append((key, pending.place, ", ".join(what), overview.waits_for(key, tuple(plain.get("groups", ())))))
+    if output == "json":
+        fields = ("key", "since", "entries", "waits_for")
+        show_json(
+            "queue",
+            [dict(zip(fields, (k, to_text(p) if p else None, w, why), strict=True)) for k, p, w, why in entries],
+        )
+        return
+    if entries:
+        for text in table(
+            ("KEY", "SINCE", "ENTRIES", "WAITS FOR"), [(k, local(p), w, why) for k, p, w, why in entries]
+        ):
+            show(text)
+
+
+@click.command(name="history")
+@click.argument("name")
+@click.option("-n", "--lines", default=20, show_default=True, help="How many rows.")
+@output_option
+@click.pass_obj
+def history_command(context: Context, name: str, lines: int, output: str) -> None:
+    """Show the recorded outcomes of a service, the newest last."""
+    in_time(lambda: _history(context, name, lines, output))
+
+
+def _history(context: Context, name: str, lines: int, output: str) -> None:
+    context.row(name)
+    rows = list(reversed(list(islice(history.read(context.paths, name), lines))))
+    if output == "json":
+        show_json("history", [_row(row) for row in rows])
+        return
+    header = ("AT", "RUN", "OUTCOME", "TRIGGER", "DURATION", "WHY")
+    cells = [
+        (
+            local(r.at),
+            r.id,
+            r.outcome,
+            r.trigger,
+            seconds(r.duration_s),
+            r.why + (f" ({r.count} slots)" if r.count > 1 else ""),
+        )
+        for r in rows
+    ]
+    for text in table(header, cells) if cells else ():
+        show(text)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--run", "run_id", metavar="RUN", help="A run's id, as `history` shows it; default: the newest.")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing what is added.")
+@click.pass_obj
+def logs(context: Context, name: str, run_id: str | None, follow: bool) -> None:
+    """Print the log of a run.
+
+    Example: vcsctl logs calculator -f
+    """
+    context.row(name)
+    if run_id is not None and parse_run_id(run_id) is None:
+        raise UsageError(f"{run_id!r} is no run's id; take one from `vcsctl history {name}`")
+    folder = f"{context.config.log_dir}/{name}"
+    names = [f"{run_id}.log"] if run_id else [entry for entry in _listed(folder) if entry.endswith(".log")]
+    paths = [f"{folder}/{entry}" for entry in names if os.path.isfile(f"{folder}/{entry}")]
+    if not paths:
+        raise NotRunningError(f"no log of {run_id or name} on this node; `vcsctl history {name}` says where it ran")
+    with open(max(paths, key=os.path.getmtime), "rb") as file:
+        while True:
+            data = file.read(1 << 16)
+            if data:
+                click.echo(data, nl=False)
+            elif follow:
+                time.sleep(_FOLLOW_PAUSE_S)
+            else:
+                return
+
+
+def _listed(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+COMMANDS: dict[str, click.Command] = {"status": status, "queue": queue, "history": history_command, "logs": logs}

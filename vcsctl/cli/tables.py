@@ -1,0 +1,26 @@
+"""Plain tables on a terminal or a pipe: columns as wide as they need to be. Knows no service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [header, *rows]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def local(instant: datetime | None) -> str:
+    """An instant in this machine's local time, as people read it."""
+    return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S") if instant else "-"
+
+
+def seconds(duration_s: float | None) -> str:
+    if duration_s is None:
+        return ""
+    if duration_s < 60:
+        return f"{duration_s:.1f}s"
+    minutes, rest = divmod(int(duration_s), 60)
+    return f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m{rest:02}s"
