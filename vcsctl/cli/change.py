@@ -1,0 +1,123 @@
+"""enable, disable, set, revert: an operator's runtime changes, beside the declaration and never in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from vcsctl.cli.act import _live_claim, _refuse_if_impossible, stop
+from vcsctl.cli.context import Context, show
+from vcsctl.domain.override import FieldOverride, Override, changed_by
+from vcsctl.domain.run import to_text
+from vcsctl.domain.unit import FieldError
+from vcsctl.errors import RefusedError, UsageError
+from vcsctl.store.overrides import change_override, read_override
+from vcsctl.store.records import append_line
+from vcsctl.vcsd.control import ask
+
+reason_option = click.option("--reason", default="", help="Why; it is recorded.")
+
+
+def _change(context: Context, name: str, changes: Mapping[str, Any], reason: str) -> bool:
+    """Whether anything changed; the change is on record when this returns."""
+    unit = context.unit(name)
+    author = FieldOverride(None, None, context.user, context.config.node, datetime.now(UTC), reason)
+    before = read_override(context.paths, name)
+
+    def change(current: Override | None, moment: datetime) -> Override | None:
+        after = changed_by(unit, current, changes, author, moment)
+        return after if after.fields or after.moment else None
+
+    try:
+        after = change_override(context.paths, name, change)
+    except FieldError as error:
+        raise UsageError(f"{name}: {error.key}: {error}") from None
+    if after == before:
+        return False
+    _audit(context, name, {"changes": dict(changes), "reason": reason})
+    ask(context.where.socket, {"do": "wake"})
+    return True
+
+
+def _audit(context: Context, name: str, what: dict[str, Any]) -> None:
+    line = {"at": to_text(datetime.now(UTC)), "by": context.user, "service": name, **what}
+    append_line(context.paths.audit(context.config.node), json.dumps(line).encode() + b"\n")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@reason_option
+@click.pass_obj
+def enable(context: Context, names: tuple[str, ...], reason: str) -> None:
+    """Enable services. Nothing retroactive: only slots from now on count."""
+    for name in names:
+        if context.unit(name).schedule != "daemon":
+            _refuse_if_impossible(context, name)
+        else:
+            raise RefusedError(f"{name}: daemon services are not run by this version")
+    for name in names:
+        show(f"{name}: {'enabled' if _change(context, name, {'enabled': 'true'}, reason) else 'is enabled already'}")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--now", is_flag=True, help="Stop a running run too.")
+@reason_option
+@click.pass_context
+def disable(ctx: click.Context, names: tuple[str, ...], now: bool, reason: str) -> None:
+    """Disable services: future slots do not start, waiting ones are dropped; a running run goes on."""
+    context: Context = ctx.obj
+    for name in names:
+        before = _live_claim(context, name)
+        show(f"{name}: {'disabled' if _change(context, name, {'enabled': 'false'}, reason) else 'is disabled already'}")
+        claim = _live_claim(context, name)
+        if claim and now:
+            ctx.invoke(stop, name=name, reason=reason or "disabled")
+        elif claim and before is None:
+            raise RefusedError(f"already started {claim.run_id}; stop it with: vcsctl stop {name}")
+        elif claim:
+            show(f"{name}: {claim.run_id} goes on; `vcsctl stop {name}` stops it")
+
+
+@click.command(name="set")
+@click.argument("name")
+@click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE...")
+@reason_option
+@click.pass_obj
+def set_command(context: Context, name: str, assignments: tuple[str, ...], reason: str) -> None:
+    """Change the schedule or timeout of a service by hand, until its declaration changes.
+
+    Example: vcsctl set calculator period=10 align=4
+    """
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(f"cannot read {assignment!r}; write KEY=VALUE, for example period=10")
+        changes[key] = value.split(",") if key == "run_at" else value
+    show(f"{name}: {'changed' if _change(context, name, changes, reason) else 'is so already'}")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@click.pass_obj
+def revert(context: Context, names: tuple[str, ...]) -> None:
+    """Take back what was changed by hand: the declaration counts again, from now on."""
+    for name in names:
+        context.row(name)
+        before = read_override(context.paths, name)
+        if before is None or not before.fields:
+            show(f"{name}: has no override")
+            continue
+        # The moment stays: a schedule that comes back starts nothing of what lies before.
+        change_override(context.paths, name, lambda _, moment: Override({}, moment))
+        _audit(context, name, {"reverted": sorted(before.fields)})
+        ask(context.where.socket, {"do": "wake"})
+        show(f"{name}: reverted ({', '.join(sorted(before.fields))})")
+
+
+COMMANDS: dict[str, click.Command] = {"enable": enable, "disable": disable, "set": set_command, "revert": revert}

@@ -1,0 +1,82 @@
+"""reload, cat, verify: the unit files themselves."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from vcsctl.catalog.layers import UNIT_FILE, Fragments, Layers, cross_problems, load, load_one, scan
+from vcsctl.cli.context import Context, show, show_json
+from vcsctl.errors import USAGE, NotRunningError, Problem, UnknownUnitError
+from vcsctl.vcsd.control import ask
+
+_PATIENCE_S = 60.0
+
+
+@click.command()
+@click.pass_obj
+def reload(context: Context) -> None:
+    """Read the unit files again; a bad unit keeps its last good version."""
+    answer = ask(context.where.socket, {"do": "reload"}, _PATIENCE_S)
+    if answer is None:
+        raise NotRunningError("no vcsd answers on this machine; start it, it reads the units then")
+    for text in answer.get("texts", ()):
+        click.echo(text, err=True)
+    changed, removed = answer.get("changed", []), answer.get("removed", [])
+    show(f"changed: {', '.join(changed) or 'nothing'}" + (f"; removed: {', '.join(removed)}" if removed else ""))
+    if any(": warning: " not in text for text in answer.get("texts", ())):
+        raise click.exceptions.Exit(USAGE)
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def cat(context: Context, name: str) -> None:
+    """Show the files that make up a unit, each under its path."""
+    found, _ = scan(Layers(context.where.vendor_units, context.where.site_units))
+    if name not in found:
+        raise UnknownUnitError(f"there is no unit file for {name}; `vcsctl status` lists the services")
+    for path in found[name].paths:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            show(f"# {path}\n{file.read()}")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer.")
+@click.pass_obj
+def verify(context: Context, paths: tuple[str, ...], output: str) -> None:
+    """Check unit files or directories of them; without any, all that vcsd would read.
+
+    Silent and 0 when all is well, else each problem with its place and exit code 2.
+    """
+    problems = sorted({problem for path in paths for problem in _verify(path)}) if paths else _verify_all(context)
+    if output == "json":
+        fields = ("path", "line", "column", "key", "text", "warning")
+        show_json("problems", [{field: getattr(problem, field) for field in fields} for problem in problems])
+    else:
+        for problem in problems:
+            click.echo(str(problem), err=problem.warning)
+    if any(not problem.warning for problem in problems):
+        raise click.exceptions.Exit(USAGE)
+
+
+def _verify(path: str) -> list[Problem]:
+    if os.path.isdir(path):
+        loaded, problems = load(Layers(path, ""))
+        return problems + [problem for one in loaded.values() for problem in one.problems]
+    match = UNIT_FILE.fullmatch(os.path.basename(path))
+    if match is None:
+        text = "is not named as a unit file; name it like backup-manager.yaml (a-z, 0-9 and -)"
+        return [Problem(path, 0, 0, "", text)]
+    one = load_one(Fragments(match[1], path))
+    return [*one.problems, *cross_problems({one.name: one})]
+
+
+def _verify_all(context: Context) -> list[Problem]:
+    loaded, problems = load(Layers(context.where.vendor_units, context.where.site_units))
+    return sorted(problems + [problem for one in loaded.values() for problem in one.problems])
+
+
+COMMANDS: dict[str, click.Command] = {"reload": reload, "cat": cat, "verify": verify}
