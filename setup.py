@@ -28,7 +28,10 @@ setup(
     package_data={"vcsctl": ["py.typed"]},
     data_files=[
         ("share/vcs/units", files("units", "*.yaml")),
-        ("share/vcs/services.d", files("etc/vcs/services.d", "*.yaml*")),
+        (
+            "share/vcs/services.d/backup-manager.yaml.d",
+            files("etc/vcs/services.d/backup-manager.yaml.d", "*.yaml"),
+        ),
     ],
     install_requires=[
         "click>=8.1.4",  # first with the typing of lazily loaded groups that the commands rely on
@@ -46,7 +49,6 @@ setup(
         "console_scripts": [
             "vcsctl = vcsctl.cli.main:main",
             "vcsd = vcsctl.vcsd.main:main",
-            "vcs-utility = vcsctl.utilities.main:main",
         ]
     },
 )

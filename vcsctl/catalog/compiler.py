@@ -38,7 +38,7 @@ def compile_layers(layers: layering.Layers, before: Snapshot | None) -> tuple[Sn
         one = layering.load_one(fragments)
         loaded[name] = one
         units[name] = _compiled(one, known.get(name), stamp)
-        if name not in known or units[name] != known[name]:
+        if name not in known or _content(units[name]) != _content(known[name]):
             changed.append(name)
     problems += _cross_problems(layers, units, loaded)
     removed = sorted(known.keys() - units.keys())
@@ -54,6 +54,10 @@ def _compiled(one: layering.Loaded, before: CompiledUnit | None, stamp: tuple[An
     else:
         plain, digest, stale = None, "masked" if one.masked else "broken", False
     return CompiledUnit(one.name, plain, one.masked, stale, digest, one.fragments, one.problems, stamp)
+
+
+def _content(unit: CompiledUnit) -> tuple[Any, ...]:
+    return unit.digest, unit.masked, unit.stale, unit.fragments
 
 
 def _stamp(paths: tuple[str, ...]) -> tuple[Any, ...]:

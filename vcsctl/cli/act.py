@@ -1,4 +1,4 @@
-"""run, stop, cancel: what an operator asks of the queue. Writes an entry or a mark first, then looks what came of it."""
+"""run, stop, cancel: what an operator asks of the queue. Writes first, then looks what came of it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def run(context: Context, names: tuple[str, ...], wait: bool, within: str | None
         show(f"{name}: requested ({request.id})")
     if ask(context.where.socket, {"do": "wake"}) is None:
         click.echo("vcsctl: no vcsd answers on this machine; the request waits in the queue", err=True)
-    if wait and not all([_wait(context, request) for request in requests]):
+    outcomes = [_wait(context, request) for request in requests] if wait else []
+    if not all(outcomes):
         raise click.exceptions.Exit(FAILED)
 
 

@@ -1,3 +1,3 @@
-"""The names of the utilities that come with this project. Imports nothing, so that anybody may ask."""
+"""The names of the utilities that come with this version. Imports nothing, so that anybody may ask."""
 
-UTILITIES = ("log-rotator", "cleaner", "notificator")
+UTILITIES: tuple[str, ...] = ()

@@ -9,8 +9,6 @@ from vcsctl.runners import spawn
 
 def missing_program(unit: Unit) -> str | None:
     """What the unit would execute and this machine does not have; None when it is there."""
-    if spawn.find_program(unit.exec[0]) is None:
-        return unit.exec[0]
     if unit.exec[0] == "vcs-utility" and len(unit.exec) > 1 and unit.exec[1] not in UTILITIES:
         return f"vcs-utility {unit.exec[1]} (not part of this version)"
-    return None
+    return unit.exec[0] if spawn.find_program(unit.exec[0]) is None else None

@@ -174,7 +174,10 @@ class Loop:
     def _carry_out(self, decision: Decision) -> Decision | None:
         match decision:
             case Start():
-                return self.launcher.start(decision)
+                instead = self.launcher.start(decision)
+                if instead is None:
+                    self.pending = self.queue_reader.read()
+                return instead
             case Close():
                 instead = self.launcher.close(decision)
                 self.pending = self.queue_reader.read()
