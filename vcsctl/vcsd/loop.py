@@ -184,7 +184,9 @@ class Loop:
                 self.recorder.record(decision.key)
                 return instead
             case Recover():
-                return self.launcher.recover(decision)
+                instead = self.launcher.recover(decision)
+                self.pending = self.queue_reader.read()
+                return instead
             case _:
                 return decision
 

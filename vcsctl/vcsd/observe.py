@@ -34,7 +34,7 @@ class Observer:
 
     def view(self, service: Service | None, found: KeyState, pending: Pending | None, *, live: bool) -> KeyView:
         """`service` None: the unit is gone, masked, or not for this node."""
-        pending = pending or Pending(found.key)
+        pending = _unclaimed(pending or Pending(found.key), found)
         moment = _BEFORE_ALL
         if service is not None:
             moment = found.since.get(service.schedule_digest, _BEFORE_ALL)
@@ -55,6 +55,17 @@ class Observer:
             requests=tuple(_waiter(queued) for queued in pending.requests),
             groups=service.effective.groups if service else (),
         )
+
+
+def _unclaimed(pending: Pending, found: KeyState) -> Pending:
+    """Without the entries that a claim lists already: their files are only on their way out."""
+    claims = [*found.closes, *((found.run.value,) if found.run else ())]
+    taken = {request for claim in claims for request in claim.requests}
+    taken |= {row.request for claim in claims for row in claim.dropped if row.request}
+    requests = tuple(queued for queued in pending.requests if queued.request.id not in taken)
+    if pending.slots_first and found.watermark and pending.slots_first <= found.watermark:
+        return Pending(pending.key, requests=requests)
+    return Pending(pending.key, pending.slots_first, pending.slots_entered_at, requests)
 
 
 def _waiter(queued: Queued) -> Waiter:

@@ -1,0 +1,219 @@
+"""The main job for real: real vcsd, real runners, real locks, real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vcsctl import steps
+
+Site = Any
+
+
+def job(log: Path, seconds: float = 0.05) -> str:
+    """A unit whose job writes its own start and end, taken inside the job."""
+    script = f"echo start $(date +%s%N) $VCS_RUN_ID >> {log}; sleep {seconds}; echo end $(date +%s%N) >> {log}"
+    return f"schedule: periodical\nperiod: 60\nalign: 59\ngroups: [billing]\nexec: [/bin/sh, -c, '{script}']\n"
+
+
+def test_two_services_of_one_group_run_one_after_the_other(site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "times"
+    site.unit("one", job(log, 0.3))
+    site.unit("two", job(log, 0.3))
+    site.start()
+    assert site.vcsctl("run", "one", "two").returncode == 0
+    site.until(lambda: "two" in site.vcsctl("queue").stdout or len(site.history("two")) == 1, "two is seen in the queue")
+    site.until(lambda: site.history("one") and site.history("two"), "both have run")
+    words = [line.split()[0] for line in log.read_text().splitlines()]
+    assert words == ["start", "end", "start", "end"]
+
+
+def test_a_failed_run_says_its_exit_code(site: Site) -> None:
+    site.unit("bad", "schedule: periodical\nperiod: 60\nalign: 59\nexec: [/bin/sh, -c, exit 7]\n")
+    site.start()
+    done = site.vcsctl("run", "bad", "--wait")
+    assert (done.returncode, "failed: exited with code 7" in done.stdout) == (1, True)
+
+
+def test_a_job_survives_vcsd_and_its_status_is_recorded(site: Site, tmp_path: Path) -> None:
+    site.unit("long", f"schedule: periodical\nperiod: 60\nalign: 59\nexec: [/bin/sh, -c, 'sleep 1.5; touch {tmp_path}/done; exit 4']\n")
+    site.start()
+    site.vcsctl("run", "long")
+    site.until(lambda: list(site.shared.glob("state/long/*.started")), "it has started")
+    site.kill()
+    site.until(lambda: list(site.shared.glob("state/long/*.end.json")), "the runner has recorded the outcome")
+    assert (tmp_path / "done").exists()
+    site.start()
+    site.until(lambda: site.history("long"), "the history has it")
+    assert [(row["outcome"], row["exit_code"]) for row in site.history("long")] == [("failed", 4)]
+
+
+def test_a_timeout_is_kept_while_vcsd_is_dead(site: Site) -> None:
+    site.unit("slow", "schedule: periodical\nperiod: 60\nalign: 59\ntimeout: 1s\nexec: [/bin/sleep, 60]\n")
+    site.start()
+    site.vcsctl("run", "slow")
+    site.until(lambda: list(site.shared.glob("state/slow/*.started")), "it has started")
+    site.kill()
+    site.until(lambda: list(site.shared.glob("state/slow/*.end.json")), "the timeout is recorded", 10)
+    site.start()
+    site.until(lambda: site.history("slow"), "the history has it")
+    assert site.history("slow")[0]["outcome"] == "timeout"
+
+
+def test_a_job_that_ignores_term_is_killed_after_stop_timeout(site: Site) -> None:
+    site.unit(
+        "deaf",
+        "schedule: periodical\nperiod: 60\nalign: 59\nstop_timeout: 500ms\n"
+        "exec: [/bin/sh, -c, \"trap '' TERM; while :; do sleep 0.1; done\"]\n",
+    )
+    site.start()
+    site.vcsctl("run", "deaf")
+    site.until(lambda: list(site.shared.glob("state/deaf/*.started")), "it has started")
+    assert site.vcsctl("stop", "deaf", "--reason", "test").returncode == 0
+    site.until(lambda: site.history("deaf"), "it is over", 10)
+    row = site.history("deaf")[0]
+    assert (row["outcome"], row["signal"]) == ("stopped", signal.SIGKILL)
+
+
+def test_what_a_job_leaves_behind_ends_with_its_run(site: Site, tmp_path: Path) -> None:
+    script = f"setsid sh -c 'echo $$ > {tmp_path}/pid; sleep 300' & sleep 0.3"
+    site.unit("fork", f'schedule: periodical\nperiod: 60\nalign: 59\nexec: [/bin/sh, -c, "{script}"]\n')
+    site.start()
+    assert site.vcsctl("run", "fork", "--wait").returncode == 0
+    pid = int((tmp_path / "pid").read_text())
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_killed_runner_leaves_nothing_and_is_recorded_as_lost(site: Site, tmp_path: Path) -> None:
+    code = "import subprocess; subprocess.run(['sleep', '300'])"
+    site.unit("py", f'schedule: periodical\nperiod: 60\nalign: 59\ngroups: [g]\nexec: [python3, -c, "{code}"]\n')
+    site.start()
+    site.vcsctl("run", "py")
+    site.until(lambda: list(site.shared.glob("state/py/*.started")), "it has started")
+    runner = json.loads((site.shared / "state/py/1.started").read_text())["pid"]
+    site.until(lambda: len(_descendants(runner)) >= 2, "the job has its child")
+    family = _descendants(runner)
+    os.kill(runner, signal.SIGKILL)
+    site.until(lambda: site.history("py"), "it is recorded")
+    assert site.history("py")[0]["outcome"] == "lost"
+    assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
+
+
+def _descendants(root: int) -> list[int]:
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            parents[int(path.parent.name)] = int(fields[1])
+    found: list[int] = []
+    todo = [root]
+    while todo:
+        parent = todo.pop()
+        children = [pid for pid, up in parents.items() if up == parent]
+        found += children
+        todo += children
+    return found
+
+
+def test_a_runner_keeps_nothing_of_vcsd_and_a_command_only_its_locks(site: Site) -> None:
+    for name in ("a", "b"):
+        site.unit(name, f"schedule: periodical\nperiod: 60\nalign: 59\ngroups: [g{name}]\nexec: [/bin/sleep, 5]\n")
+    site.start()
+    site.vcsctl("run", "a", "b")
+    site.until(lambda: len(list(site.shared.glob("state/*/*.started"))) == 2, "both have started")
+    for name in ("a", "b"):
+        runner = json.loads((site.shared / f"state/{name}/1.started").read_text())["pid"]
+        site.until(lambda runner=runner: _descendants(runner), "the command is there")
+        for pid in (runner, *_descendants(runner)):
+            held = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
+            files = {path for path in held if path.startswith(str(site.root))}
+            assert files == {
+                str(site.shared / f"locks/key/{name}"),
+                str(site.shared / f"locks/group/g{name}"),
+                str(site.root / f"var/log/vcs/{name}/{name}.1.log"),
+            }
+            assert not [path for path in held if "socket" in path or "eventpoll" in path]
+
+
+@pytest.mark.parametrize("step", steps.STEPS, ids=lambda step: step.replace(" ", "-"))
+def test_a_crash_after_any_step_is_resolved_once(site: Site, tmp_path: Path, step: str) -> None:
+    log = tmp_path / "times"
+    site.unit("one", job(log))
+    site.start()
+    site.stop()
+    site.vcsctl("run", "one")
+    site.start(crash_after=step)
+    if step in steps.CLAIM or step in ("runner forked", "run reaped", "history written", "records pruned"):
+        site.until(lambda: site.vcsd.poll() is not None or site.history("one"), f"vcsd is dead after {step}")
+    else:
+        site.until(lambda: site.history("one"), "vcsd has recorded what became of it")
+    site.stop()
+    assert (site.root / "crashed").exists(), f"the step {step} was never reached"
+    site.start()
+    site.until(lambda: site.history("one"), "the run has an outcome")
+    rows = [row for row in site.history("one") if "+" not in row["id"]]
+    starts = [line for line in log.read_text().splitlines() if line.startswith("start")] if log.exists() else []
+    assert len(rows) == 1, rows
+    assert len(starts) <= 1, starts
+    assert rows[0]["outcome"] == "ok" or (rows[0]["outcome"] == "lost" and step in steps.START + steps.OUTCOME), rows
+    assert site.vcsctl("queue").stdout == ""
+
+
+def test_vcsd_killed_again_and_again_doubles_loses_and_overlaps_nothing(site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "times"
+    site.unit("one", job(log, 0.02))
+    site.unit("two", job(log, 0.02))
+    site.start()
+    rounds = 12
+    for number in range(rounds):
+        site.vcsctl("run", "one", "two")
+        time.sleep(0.01 * number)  # another instant of the protocol each time, not a wait for something
+        site.kill()
+        site.start()
+    site.until(lambda: site.vcsctl("queue").stdout == "" and not list(site.shared.glob("running/*.json")), "all is over")
+    site.until(lambda: _all_requests_recorded(site, rounds), "each request has an outcome")
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert [one[0] for one in lines] == ["start", "end"] * (len(lines) // 2)
+    assert all(int(a[1]) <= int(b[1]) for a, b in pairwise(lines))
+    runs = [line[2] for line in lines if line[0] == "start"]
+    assert len(runs) == len(set(runs))
+    for name in ("one", "two"):
+        assert all(row["outcome"] in ("ok", "skipped") for row in site.history(name)), site.history(name)
+
+
+def _all_requests_recorded(site: Site, rounds: int) -> bool:
+    for name in ("one", "two"):
+        requests = {request for row in site.history(name) for request in row.get("requests", ())}
+        if len(requests) != rounds:
+            return False
+    return True
+
+
+def test_enabling_after_a_month_or_moving_a_schedule_back_starts_nothing(site: Site) -> None:
+    site.unit("daily", "schedule: fixed-time\nrun_at: 00:00\nstart_within: 100h\nenabled: false\nexec: [/bin/true]\n")
+    site.start()
+    assert site.vcsctl("enable", "daily").returncode == 0
+    assert site.vcsctl("set", "daily", "run_at=00:01").returncode == 0
+    assert site.vcsctl("revert", "daily").returncode == 0
+    assert site.vcsctl("enable", "daily").returncode == 0
+    # A manual run goes through the same decisions: when it is over, vcsd has looked at all of the above.
+    assert site.vcsctl("run", "daily", "--wait").returncode == 0
+    assert [row["trigger"] for row in site.history("daily")] == ["manual"]
+
+
+def test_a_foreign_file_is_named_and_stops_nobody(site: Site, tmp_path: Path) -> None:
+    site.unit("one", job(tmp_path / "times"))
+    site.start()
+    (site.shared / "queue/one.r0000000000.json").write_text('{"version": 1, "id"')
+    assert site.vcsctl("run", "one", "--wait").returncode == 0
+    site.until(lambda: "one.r0000000000.json" in site.vcsctl("status").stdout, "status names the file")

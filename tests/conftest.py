@@ -1,0 +1,86 @@
+"""A private root with a real vcsd in it, for tests that need the real thing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Site:
+    """One root directory: unit files, vcsd, commands. Nothing outside of it is touched."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.units = root / "etc/vcs/services.d"
+        self.units.mkdir(parents=True)
+        self.shared = root / "var/lib/vcs/shared"
+        self.vcsd: subprocess.Popen[bytes] | None = None
+
+    def unit(self, name: str, text: str) -> None:
+        (self.units / f"{name}.yaml").write_text(text)
+
+    def start(self, crash_after: str | None = None) -> None:
+        code = "from vcsctl.vcsd.main import main; main()"
+        if crash_after:
+            # Once in all: what starts the run again after the crash passes the same step unharmed.
+            marker = str(self.root / "crashed")
+            code = (
+                "import os, signal\nfrom vcsctl import steps\n"
+                "def observe(step):\n"
+                f"    if step == {crash_after!r} and not os.path.exists({marker!r}):\n"
+                f"        open({marker!r}, 'x').close()\n"
+                "        os.kill(os.getpid(), signal.SIGKILL)\n"
+                "steps.observer = observe\n" + code
+            )
+        log = (self.root / "vcsd.log").open("ab")
+        environment = {**os.environ, "VCS_ROOT": str(self.root)}
+        self.vcsd = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=log)
+        log.close()
+        if crash_after is None:
+            self.until(lambda: self.vcsctl("reload").returncode in (0, 2), "vcsd answers")
+
+    def kill(self) -> None:
+        assert self.vcsd is not None
+        self.vcsd.send_signal(signal.SIGKILL)
+        self.vcsd.wait()
+
+    def stop(self) -> None:
+        if self.vcsd is not None and self.vcsd.poll() is None:
+            self.vcsd.terminate()
+            self.vcsd.wait(20)
+
+    def vcsctl(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(self.root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        rows = []
+        for path in sorted((self.shared / "history" / name).glob("*.jsonl")):
+            rows += [json.loads(line) for line in path.read_text().splitlines()]
+        return rows
+
+    def until(self, holds: Callable[[], object], what: str, patience_s: float = 30) -> None:
+        give_up = time.monotonic() + patience_s
+        while not holds():
+            if time.monotonic() > give_up:
+                log = (self.root / "vcsd.log").read_text()[-3000:]
+                pytest.fail(f"waited {patience_s:g} s in vain until {what}; vcsd said:\n{log}")
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.stop()
+    for path in made.shared.glob("running/*.json"):
+        made.vcsctl("stop", path.stem.partition("@")[0])
