@@ -29,7 +29,9 @@ def test_two_services_of_one_group_run_one_after_the_other(site: Site, tmp_path:
     site.unit("two", job(log, 0.3))
     site.start()
     assert site.vcsctl("run", "one", "two").returncode == 0
-    site.until(lambda: "two" in site.vcsctl("queue").stdout or len(site.history("two")) == 1, "two is seen in the queue")
+    site.until(
+        lambda: "two" in site.vcsctl("queue").stdout or len(site.history("two")) == 1, "two is seen in the queue"
+    )
     site.until(lambda: site.history("one") and site.history("two"), "both have run")
     words = [line.split()[0] for line in log.read_text().splitlines()]
     assert words == ["start", "end", "start", "end"]
@@ -43,7 +45,10 @@ def test_a_failed_run_says_its_exit_code(site: Site) -> None:
 
 
 def test_a_job_survives_vcsd_and_its_status_is_recorded(site: Site, tmp_path: Path) -> None:
-    site.unit("long", f"schedule: periodical\nperiod: 60\nalign: 59\nexec: [/bin/sh, -c, 'sleep 1.5; touch {tmp_path}/done; exit 4']\n")
+    site.unit(
+        "long",
+        f"schedule: periodical\nperiod: 60\nalign: 59\nexec: [/bin/sh, -c, 'sleep 1.5; touch {tmp_path}/done; exit 4']\n",
+    )
     site.start()
     site.vcsctl("run", "long")
     site.until(lambda: list(site.shared.glob("state/long/*.started")), "it has started")
@@ -180,7 +185,9 @@ def test_vcsd_killed_again_and_again_doubles_loses_and_overlaps_nothing(site: Si
         time.sleep(0.01 * number)  # another instant of the protocol each time, not a wait for something
         site.kill()
         site.start()
-    site.until(lambda: site.vcsctl("queue").stdout == "" and not list(site.shared.glob("running/*.json")), "all is over")
+    site.until(
+        lambda: site.vcsctl("queue").stdout == "" and not list(site.shared.glob("running/*.json")), "all is over"
+    )
     site.until(lambda: _all_requests_recorded(site, rounds), "each request has an outcome")
     lines = [line.split() for line in log.read_text().splitlines()]
     assert [one[0] for one in lines] == ["start", "end"] * (len(lines) // 2)

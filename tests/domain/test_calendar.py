@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, count_between, next_slot, previous_slot, slots_between
+from vcsctl.domain.calendar import (
+    AtTimes,
+    EveryMinutes,
+    Schedule,
+    count_between,
+    next_slot,
+    previous_slot,
+    slots_between,
+)
 
 
 def utc(text: str) -> datetime:
@@ -52,7 +60,9 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("schedule", "after", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("schedule", "after", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
 def test_the_next_slots(schedule: Schedule, after: str, expected: list[str]) -> None:
     slots = list(islice(slots_between(schedule, utc(after), utc(after) + timedelta(days=100)), len(expected)))
     assert slots == [utc(text) for text in expected]
@@ -63,8 +73,24 @@ def test_an_instant_without_a_zone_is_refused() -> None:
         next_slot(EveryMinutes(5, 0, "UTC"), datetime(2026, 1, 1))  # noqa: DTZ001
 
 
-ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kathmandu", "America/Santiago"]
-CHANGES = ["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-10-04", "2026-02-15", "2026-03-22"]
+ZONES = [
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+    "Asia/Kathmandu",
+    "America/Santiago",
+]
+CHANGES = [
+    "2026-03-29",
+    "2026-10-25",
+    "2026-03-08",
+    "2026-11-01",
+    "2026-04-05",
+    "2026-10-04",
+    "2026-02-15",
+    "2026-03-22",
+]
 
 
 @st.composite
@@ -77,7 +103,9 @@ def periodical(draw: st.DrawFn) -> EveryMinutes:
 def fixed(draw: st.DrawFn) -> AtTimes:
     times = st.tuples(st.integers(0, 23), st.integers(0, 59)).map(lambda t: f"{t[0]:02}:{t[1]:02}")
     days = draw(st.sampled_from([(), ("mon",), ("31",), ("last", "15")]))
-    return AtTimes(tuple(draw(st.lists(times, min_size=1, max_size=4, unique=True))), days, draw(st.sampled_from(ZONES)))
+    return AtTimes(
+        tuple(draw(st.lists(times, min_size=1, max_size=4, unique=True))), days, draw(st.sampled_from(ZONES))
+    )
 
 
 instants = st.builds(
