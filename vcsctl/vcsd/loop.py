@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from vcsctl import steps
 from vcsctl.config import Config
 from vcsctl.domain.reconcile import Close, Decision, Holder, Idle, KeyView, Recover, Start, Wait, arrange, decide
 from vcsctl.domain.run import SlotsEntry
@@ -101,6 +102,7 @@ class Loop:
 
     def _over(self, run: Run) -> None:
         self.runs.remove(run)
+        steps.reached("run reaped")
         for row in self.recorder.record(run.claim.key):
             if row.is_run:
                 say(f"{row.id}: {row.outcome}: {row.why}")
