@@ -28,6 +28,7 @@ setup(
     package_data={"vcsctl": ["py.typed"]},
     data_files=[
         ("share/vcs/units", files("units", "*.yaml")),
+        ("share/vcs/services.d", files("etc/vcs/services.d", "*.yaml")),
         (
             "share/vcs/services.d/backup-manager.yaml.d",
             files("etc/vcs/services.d/backup-manager.yaml.d", "*.yaml"),
@@ -42,13 +43,14 @@ setup(
         "tzdata>=2024.1",  # zones on machines without the system's database
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "aiosmtpd>=1.4.6"],
         "check": ["mypy>=1.10", "ruff>=0.6", "types-PyYAML>=6.0.12"],
     },
     entry_points={
         "console_scripts": [
             "vcsctl = vcsctl.cli.main:main",
             "vcsd = vcsctl.vcsd.main:main",
+            "vcs-utility = vcsctl.utilities.main:main",
         ]
     },
 )

@@ -17,6 +17,7 @@ FLOORS = {
     "runners": 2,
     "cli": 3,
     "vcsd": 3,
+    "utilities": 3,
 }
 
 
@@ -66,7 +67,7 @@ def test_only_runners_start_processes() -> None:
     assert not [
         module
         for module, path in modules().items()
-        if "subprocess" in imports(path) and not module.startswith("vcsctl.runners")
+        if "subprocess" in imports(path) and not module.startswith(("vcsctl.runners", "vcsctl.utilities"))
     ]
 
 

@@ -1,3 +1,3 @@
 """The names of the utilities that come with this version. Imports nothing, so that anybody may ask."""
 
-UTILITIES: tuple[str, ...] = ()
+UTILITIES = ("log-rotator", "cleaner", "notificator")

@@ -1,0 +1,1 @@
+"""The built-in utilities, programs of their own: `vcs-utility NAME`. They know nothing of vcsd and its queue."""
