@@ -45,6 +45,14 @@ class StorageError(VcsError):
     exit_code = TRY_AGAIN
 
 
+class NoSpaceError(StorageError):
+    """The file system is full or the quota is used up: nothing is broken, and it may have room again soon."""
+
+
+class ForeignFileError(StorageError):
+    """One name of the shared directory is not a file of ours; the others are as good as before."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One fault of one file. Line and column count from 1; 0 means the file as a whole."""

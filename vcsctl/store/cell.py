@@ -6,7 +6,7 @@ import os
 import secrets
 from dataclasses import dataclass
 
-from vcsctl.errors import RefusedError, StorageError
+from vcsctl.errors import ForeignFileError, RefusedError, StorageError
 from vcsctl.store import codec, files
 from vcsctl.store.paths import FOLDERS, Paths
 
@@ -24,12 +24,12 @@ class Cell:
 
 def read_cell(paths: Paths) -> Cell | None:
     """None where no cell was made. Raises RefusedError for one of an unknown format."""
-    found = files.read(paths.cell)
-    if found is None:
-        return None
     try:
+        found = files.read(paths.cell)
+        if found is None:
+            return None
         cell = codec.decode(Cell, found[0])
-    except codec.BadRecordError as error:
+    except (codec.BadRecordError, ForeignFileError) as error:
         raise RefusedError(f"{paths.cell} {error}; restore it from a backup, it is never rewritten") from None
     if cell.format != CELL_FORMAT:
         raise RefusedError(

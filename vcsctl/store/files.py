@@ -10,10 +10,11 @@ import contextlib
 import errno
 import itertools
 import os
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from vcsctl.errors import StorageError
+from vcsctl.errors import ForeignFileError, NoSpaceError, StorageError
 from vcsctl.store.paths import ASIDE_SUFFIX, TEMPORARY_PREFIX
 
 LARGEST_RECORD = 1 << 20  # a record is a few kilobytes; more is somebody else's file
@@ -26,7 +27,12 @@ def named_faults(action: str, path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot {action} {path}: {_sentence(error)}") from error
+        raise _fault(action, path, error) from error
+
+
+def _fault(action: str, path: str, error: OSError) -> StorageError:
+    kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+    return kind(f"cannot {action} {path}: {_sentence(error)}")
 
 
 def _sentence(error: OSError) -> str:
@@ -93,7 +99,7 @@ class Draft:
             return os.stat(self._temporary).st_nlink == 2
         except OSError as error:
             self.discard()
-            raise StorageError(f"cannot write {self.path}: {_sentence(error)}") from error
+            raise _fault("write", self.path, error) from error
         return True
 
     def keep_as(self, path: str) -> None:
@@ -136,14 +142,24 @@ def sync_directory(path: str) -> None:
 
 
 def read(path: str) -> tuple[bytes, datetime] | None:
-    """Content and mtime of a regular file, None when there is none. Never waits on a pipe, never follows a link."""
+    """Content and mtime of a regular file, None when there is none. Never waits on a pipe, never follows a link.
+
+    Raises ForeignFileError for what is no file that we may read: a fault of that one name, not of the storage.
+    """
     with named_faults("read", path):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EACCES, errno.ENXIO):
+                raise ForeignFileError(f"cannot be read ({(error.strerror or str(error)).lower()})") from None
+            raise
         try:
-            return os.read(descriptor, LARGEST_RECORD), instant_of(os.fstat(descriptor).st_mtime_ns)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ForeignFileError("is not a regular file")
+            return os.read(descriptor, LARGEST_RECORD), instant_of(status.st_mtime_ns)
         finally:
             os.close(descriptor)
 

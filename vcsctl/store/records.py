@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from vcsctl.errors import Problem
+from vcsctl.errors import ForeignFileError, Problem, StorageError
 from vcsctl.store import codec, files
+from vcsctl.store.paths import ASIDE_SUFFIX
 
 T = TypeVar("T")
 
@@ -37,15 +40,34 @@ class Faults:
 
 def read(cls: type[T], path: str, faults: Faults) -> Stored[T] | None:
     """None when there is no such file, or when it is not what it should be (then it is among the faults)."""
-    found = files.read(path)
-    if found is None:
-        return None
-    data, at = found
     try:
-        return Stored(codec.decode(cls, data), at)
-    except codec.BadRecordError as error:
+        found = files.read(path)
+        stored = Stored(codec.decode(cls, found[0]), found[1]) if found else None
+    except (codec.BadRecordError, ForeignFileError) as error:
         faults.add(path, f"cannot be used: {error}; it is left out, look at it and remove it")
         return None
+    faults.forget(path)
+    return stored
+
+
+def set_aside_unreadable(faults: Faults, folders: tuple[str, ...]) -> list[Problem]:
+    """Renames what could not be read in folders that operators may write to, so that it is met once; what was renamed.
+
+    Claims and outcomes stay where they are: their numbers and moments count whatever they hold.
+    """
+    moved = []
+    for path, problem in list(faults.problems.items()):
+        if os.path.dirname(path) in folders:
+            with contextlib.suppress(StorageError):
+                files.set_aside(path)
+                faults.forget(path)
+                moved.append(problem)
+    return moved
+
+
+def set_aside_in(folder: str) -> list[str]:
+    """What was set aside there and nobody has looked after yet."""
+    return [f"{folder}/{name}" for name in files.names(folder) if name.endswith(ASIDE_SUFFIX)]
 
 
 def publish(path: str, record: Any, *, sync_folder: bool = False) -> bool:
@@ -62,7 +84,7 @@ def append_line(path: str, line: bytes) -> None:
                 line = b"\n" + line
             if os.write(descriptor, line) != len(line):
                 os.ftruncate(descriptor, size)  # the disk is full: half a line is worse than none
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
 

@@ -123,9 +123,9 @@ def _read_since(folder: str, listed: list[str]) -> tuple[dict[str, datetime], di
 
 def mark_since(paths: Paths, state: KeyState, digest: str) -> None:
     """Records that the schedule `digest` comes into force now. First wins; the moment is the file's mtime."""
-    os.makedirs(paths.state(state.key), exist_ok=True)
     path = paths.since(state.key, digest, state.turns.get(digest, 0) + 1)
     with files.named_faults("write", path):
+        os.makedirs(paths.state(state.key), exist_ok=True)
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
         except FileExistsError:
