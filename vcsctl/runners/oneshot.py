@@ -7,10 +7,10 @@ and frees the locks. It never decides whether or when to run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
-import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -75,11 +75,17 @@ def _run(job: Job) -> NoReturn:
         Runner(job).run()
         code = 0
     except StorageError as error:
-        print(f"vcs: {error}", file=sys.stderr)  # noqa: T201 - standard error is the run's log
+        _note(str(error))
     except BaseException:  # noqa: BLE001 - the outermost frame of a process: nothing may fall back into vcsd's loop
-        traceback.print_exc()
+        _note(traceback.format_exc())
     finally:
         os._exit(code)
+
+
+def _note(text: str) -> None:
+    """A line in the run's log; the log may lie on the very disk that is full."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"vcs: {text}\n".encode())
 
 
 def _leave_vcsd(job: Job) -> None:
@@ -326,6 +332,7 @@ class Runner:
     def _finish(self, end: End) -> None:
         """Links the outcome, however long the storage takes to have room for it, and only then frees the locks."""
         job, claim = self.job, self.job.claim
+        noted = ""
         while True:
             try:
                 if end.cause != "storage":
@@ -338,7 +345,8 @@ class Runner:
                 state.write_end(job.paths, claim.key, claim.fence, end)
                 break
             except StorageError as error:
-                print(f"vcs: {error}; trying again", file=sys.stderr)  # noqa: T201 - standard error is the run's log
+                if noted != (noted := f"{error}; trying again until there is an outcome"):
+                    _note(noted)
                 time.sleep(STORAGE_RETRY_S)
         steps.reached("outcome linked")
         files.discard(job.paths.running_index(claim.key))

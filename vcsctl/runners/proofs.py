@@ -6,12 +6,13 @@ storage while the command runs, sees from `began_s` how old the last good proof 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 
 from vcsctl.domain.run import StopRequest
-from vcsctl.errors import StorageError
+from vcsctl.errors import NoSpaceError, StorageError
 from vcsctl.store.locks import Grant
 
 
@@ -34,8 +35,9 @@ class Proofs:
     def prove(self) -> None:
         """One proof now, in the caller's thread. Raises StorageError when the locks may be another's."""
         began_s = clock()
-        self._grant.prove()
-        self.began_s = began_s
+        with contextlib.suppress(NoSpaceError):  # a full disk proves nothing, neither that we hold nor that we lost
+            self._grant.prove()
+            self.began_s = began_s
 
     def watch(self, period_s: float) -> None:
         """Starts the thread, once. After the command has been started, since a fork copies no thread."""
