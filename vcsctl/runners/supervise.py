@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,7 +41,10 @@ class Run:
 
 
 class Runs:
-    def __init__(self) -> None:
+    """`poller` is woken when the runner of an adopted run ends."""
+
+    def __init__(self, poller: select.epoll) -> None:
+        self._poller = poller
         self.by_key: dict[str, Run] = {}
         self.helpers: set[int] = set()  # children of ours that are no runners
         self.helper_status: dict[int, int] = {}
@@ -48,7 +52,21 @@ class Runs:
     def add(self, run: Run) -> None:
         self.by_key[run.claim.key] = run
 
+    def watch(self, run: Run, pid: int, started_ticks: int) -> bool:
+        """Watches the runner of an adopted run; False when it is gone."""
+        run.descriptor = open_runner(pid, started_ticks)
+        if run.descriptor is None:
+            return False
+        run.pid = pid
+        self._poller.register(run.descriptor, select.EPOLLIN)
+        return True
+
+    def adopted(self) -> list[Run]:
+        return [run for run in self.by_key.values() if run.grant is None]
+
     def remove(self, run: Run) -> None:
+        if run.descriptor is not None:
+            self._poller.unregister(run.descriptor)
         run.close()
         self.by_key.pop(run.claim.key, None)
 
@@ -91,6 +109,15 @@ class Runs:
         if run.cgroup:
             cgroups.remove(run.cgroup)
         return True
+
+
+def is_over(run: Run) -> bool:
+    """Whether the watched runner of an adopted run has ended."""
+    if run.descriptor is None:
+        return False
+    poller = select.poll()
+    poller.register(run.descriptor, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def open_runner(pid: int, started_ticks: int) -> int | None:

@@ -1,5 +1,5 @@
-"""The local socket: wakes vcsd, asks it to reload, hurries a stop. One line of JSON in, one out. Who may connect
-is a matter of the socket's mode."""
+"""The local socket: wakes vcsd, asks it to reload, hurries a stop. One line of JSON in, one out, at once or when
+what was asked for is done. Who may connect is a matter of the socket's mode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 _LONGEST = 4096
 _MOST_CLIENTS = 64
-Handler = Callable[[dict[str, Any]], dict[str, Any]]
+Reply = Callable[[dict[str, Any]], None]
+Handler = Callable[[dict[str, Any], Reply], None]  # replies once, now or later
 
 
 class Control:
@@ -51,13 +52,19 @@ class Control:
         """A request is one short line: what does not come in one piece is refused."""
         client = self._clients.pop(descriptor)
         self._poller.unregister(client)
-        with client, contextlib.suppress(OSError):
-            try:
-                request = json.loads(client.recv(_LONGEST))
-                answer = self._handle(request) if isinstance(request, dict) else {"error": "not a request"}
-            except ValueError:
-                answer = {"error": "not a request"}
-            client.sendall(json.dumps(answer).encode() + b"\n")
+
+        def reply(answer: dict[str, Any]) -> None:
+            with client, contextlib.suppress(OSError):
+                client.sendall(json.dumps(answer).encode() + b"\n")
+
+        try:
+            request = json.loads(client.recv(_LONGEST))
+        except (OSError, ValueError, RecursionError):
+            request = None
+        if isinstance(request, dict):
+            self._handle(request, reply)
+        else:
+            reply({"error": "not a request"})
 
 
 def ask(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +25,9 @@ from vcsctl.store.cell import make_cell
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import QueueReader
-from vcsctl.store.records import Faults
+from vcsctl.store.records import Faults, set_aside_in
 from vcsctl.vcsd import loop as looping
-from vcsctl.vcsd.control import Control
+from vcsctl.vcsd.control import Control, Reply
 from vcsctl.vcsd.launch import Launcher
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.observe import Observer
@@ -46,7 +47,10 @@ class Daemon:
         self.started_at = datetime.now(UTC)
         self.beats = 0
         self.ending = False
+        self.hangup = False  # SIGHUP came: reload
         self.reloading: compiler.Compilation | None = None
+        self.told_when_reloaded: list[Reply] = []
+        self.reload_again: list[Reply] = []  # asked for after the files of the current one were looked at
         self.boot_id = linux.boot_id()
         os.environ["TZ"] = "UTC"  # `schedule` reckons with naive local times: an hour set back froze it
         time.tzset()
@@ -87,7 +91,7 @@ class Daemon:
     def _build(self, timezone: str) -> None:
         observer = Observer(self.paths, self.faults)
         recorder = Recorder(self.paths, self.node, self.faults)
-        runs = Runs()
+        runs = Runs(self.poller)
         self.services = Services(self.node, self.config.labels, timezone)
         self.overrides = OverridesReader(self.paths, self.faults)
         launcher = Launcher(
@@ -113,6 +117,9 @@ class Daemon:
         say(f"vcsd on node {self.node}: {len(self.services.by_key)} services, shared directory {self.paths.root}")
         while not self.ending:
             self.chores.run_pending()
+            if self.hangup:
+                self.hangup = False
+                self.reload(lambda _: None)
             self._finish_reload()
             if self.loop.clocks.look():
                 say("the clock was set: no slot is claimed for 10 s")
@@ -128,25 +135,46 @@ class Daemon:
             if self.signals in events:
                 os.read(self.signals, 4096)
             self.control.take(events)
+            self.loop.look_at_adopted(events)
         self.loop.recorder.prune()
         say("stopped; running runs go on")
 
     # The catalog.
 
-    def reload(self) -> None:
-        if self.reloading is None:
+    def reload(self, reply: Reply) -> None:
+        """Has the unit files compiled beside the loop; `reply` is told what came of it."""
+        if self.reloading is not None:
+            self.reload_again.append(reply)
+            return
+        self.told_when_reloaded.append(reply)
+        try:
             self.reloading = compiler.start_compilation(self.where)
             self.loop.runs.helpers.add(self.reloading.process.pid)
+        except OSError as error:
+            self._reloaded({"error": f"cannot start the compiler: {error.strerror}"})
 
     def _finish_reload(self) -> None:
-        if self.reloading is None or self.reloading.process.pid in self.loop.runs.helpers:
+        if self.reloading is None or not self.reloading.is_over():
             return
         compilation, self.reloading = self.reloading, None
+        self.loop.runs.helpers.discard(compilation.process.pid)
         try:
-            compilation.finish()
+            summary = compilation.finish()
             self._adopt_catalog()
         except VcsError as error:
             say(str(error))
+            self._reloaded({"error": str(error)})
+            return
+        texts = [str(problem) for problem in self.snapshot.all_problems]
+        self._reloaded({"ok": True, **summary, "texts": texts})
+
+    def _reloaded(self, answer: dict[str, Any]) -> None:
+        for reply in self.told_when_reloaded:
+            reply(answer)
+        self.told_when_reloaded.clear()
+        again, self.reload_again = self.reload_again, []
+        for reply in again:
+            self.reload(reply)
 
     def _adopt_catalog(self) -> None:
         snapshot = read_snapshot(self.where.snapshot)
@@ -190,16 +218,22 @@ class Daemon:
         self.chores.every().hour.do(self._guarded, self._sweep)
         self._guarded(self._beat)
 
-    def _guarded(self, chore: Any) -> None:
+    def _guarded(self, chore: Callable[[], None]) -> bool:
         """A chore that meets failing storage is done again at its next turn."""
         try:
             chore()
         except StorageError as error:
             say(str(error))
+            return False
+        return True
 
     def _beat(self) -> None:
         self.beats += 1
-        faults = tuple(str(problem) for problem in self.faults.problems.values())
+        faults = [str(problem) for problem in self.faults.problems.values()]
+        for folder in (self.paths.queue, self.paths.overrides):
+            faults += [
+                f"{path}: was unreadable and is set aside; look at it and remove it" for path in set_aside_in(folder)
+            ]
         nodes.publish_state(
             self.paths,
             nodes.NodeState(
@@ -210,7 +244,7 @@ class Daemon:
                 self.started_at,
                 self.config.heartbeat,
                 self.config.labels,
-                faults,
+                tuple(faults),
             ),
         )
 
@@ -222,26 +256,18 @@ class Daemon:
         if number in (signal.SIGTERM, signal.SIGINT):
             self.ending = True
         elif number == signal.SIGHUP:
-            self.reload()
+            self.hangup = True
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, request: dict[str, Any], reply: Reply) -> None:
         match request.get("do"):
             case "wake":
-                self.loop.observe()
-                return {"ok": True}
+                reply({"ok": self._guarded(self.loop.observe)})
             case "reload":
-                self.reload()
-                if self.reloading is not None:
-                    compilation, self.reloading = self.reloading, None
-                    self.loop.runs.helpers.discard(compilation.process.pid)
-                    summary = compilation.finish()
-                    self._adopt_catalog()
-                    return {"ok": True, **summary, "texts": [str(problem) for problem in self.snapshot.all_problems]}
-                return {"ok": True}
+                self.reload(reply)
             case "stop":
                 run = self.loop.runs.by_key.get(str(request.get("key")))
                 if run is not None and run.pid and (ticks := linux.process_started(run.pid)):
                     nudge(run.pid, ticks)
-                return {"ok": run is not None}
+                reply({"ok": run is not None})
             case _:
-                return {"error": "unknown request"}
+                reply({"error": "unknown request"})

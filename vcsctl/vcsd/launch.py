@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from vcsctl import steps
@@ -25,15 +25,16 @@ from vcsctl.domain.reconcile import (
     decide,
     waits_for_group,
 )
-from vcsctl.domain.run import Claim, End, to_text
+from vcsctl.domain.run import Claim, End, Started, to_text
 from vcsctl.domain.unit import Unit, from_plain, to_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners import cgroups, linux, oneshot
-from vcsctl.runners.supervise import Run, Runs, open_runner
+from vcsctl.runners import cgroups, oneshot
+from vcsctl.runners.supervise import Run, Runs
 from vcsctl.store import files, locks, queue, state
 from vcsctl.store.locks import Grant
 from vcsctl.store.overrides import read_override
 from vcsctl.store.paths import Paths
+from vcsctl.store.records import Stored
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.observe import Observer
@@ -56,6 +57,7 @@ class Launcher:
     runs: Runs
     view: Callable[[str, KeyState, bool], KeyView]  # KEY, its records, whether its run lives
     service: Callable[[str], Service | None]
+    adopted: set[str] = field(default_factory=set)  # runs taken over from a former vcsd, each told once
 
     def start(self, decision: Start) -> Decision | None:
         """None when the run was started; otherwise what is to be done instead."""
@@ -64,7 +66,7 @@ class Launcher:
             return Wait(decision.key, grant, decision.place, decision.enters_queue)
         try:
             return self._start_under_lock(decision, grant)
-        except StorageError:
+        except (StorageError, OSError):
             grant.unlock()
             raise
         finally:
@@ -296,11 +298,17 @@ class Launcher:
     def _adopt(self, claim: Claim, found: KeyState) -> None:
         """A run that a former vcsd of this node, or another node, started and that lives."""
         run = Run(claim, found.run.at if found.run else datetime.now(UTC), cgroup=self._cgroup_of(claim))
-        if found.started is not None and claim.node == self.node and found.started.value.boot_id == self.boot_id:
-            run.pid = found.started.value.pid
-            run.descriptor = open_runner(run.pid, found.started.value.pid_started)
+        self.watch(run, found.started)
         self.runs.add(run)
-        say(f"{claim.run_id}: lives on; watched from now on")
+        if claim.run_id not in self.adopted:
+            self.adopted.add(claim.run_id)
+            say(f"{claim.run_id}: lives on; watched from now on")
+
+    def watch(self, run: Run, started: Stored[Started] | None) -> bool:
+        """False when its runner should be on this machine and is not. It may be another node's, or not yet named."""
+        if started is None or started.value.boot_id != self.boot_id:
+            return True
+        return self.runs.watch(run, started.value.pid, started.value.pid_started)
 
     def _end_here(self, claim: Claim, grant: Grant, cause: str, why: str) -> None:
         self._record_end(claim, cause, why)
@@ -312,7 +320,3 @@ class Launcher:
             say(f"{claim.run_id}: {end.outcome}: {why}")
         files.discard(self.paths.running_index(claim.key))
         self.recorder.record(claim.key)
-
-
-def boot_id() -> str:
-    return linux.boot_id()

@@ -17,8 +17,8 @@ from vcsctl.config import Config
 from vcsctl.domain.reconcile import Close, Decision, Holder, Idle, KeyView, Recover, Start, Wait, arrange, decide
 from vcsctl.domain.run import SlotsEntry
 from vcsctl.errors import StorageError
-from vcsctl.runners.supervise import Run, Runs, open_runner
-from vcsctl.store import queue
+from vcsctl.runners.supervise import Run, Runs, is_over
+from vcsctl.store import queue, records
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, QueueReader
@@ -65,15 +65,19 @@ class Loop:
 
     def observe(self) -> None:
         """Looks at what others may have changed: entries, overrides, foreign runs."""
-        before = self.pending
-        self.pending = self.queue_reader.read()
-        self.dirty |= {key for key in before.keys() | self.pending.keys() if before.get(key) != self.pending.get(key)}
+        self.read_queue()
         for key in self.services.adopt_overrides(self.overrides_reader.read()):
             self.note_schedule(key, None)
             self.dirty.add(key)
-        for run in list(self.runs.by_key.values()):
-            if run.grant is None:
-                self._look_at_adopted(run)
+        self.look_at_adopted()
+
+    def read_queue(self) -> None:
+        """An entry seen is an entry looked at: whoever reads the queue anew also marks what has changed."""
+        before = self.pending
+        self.pending = self.queue_reader.read()
+        self.dirty |= {key for key in before.keys() | self.pending.keys() if before.get(key) != self.pending.get(key)}
+        for problem in records.set_aside_unreadable(self.faults, (self.paths.queue, self.paths.overrides)):
+            say(f"{problem}; set aside")
 
     def note_schedule(self, key: str, known_before: str | None) -> None:
         service = self.services.by_key.get(key)
@@ -85,20 +89,23 @@ class Loop:
             if service.fault:
                 say(service.fault)
 
-    def _look_at_adopted(self, run: Run) -> None:
-        """An adopted run is over when its outcome is there, or its lock is free."""
+    def look_at_adopted(self, woken_by: list[int] | None = None) -> None:
+        """At the adopted runs whose runners' ends are among the events; without events, at all of them."""
+        for run in self.runs.adopted():
+            if woken_by is None or run.descriptor in woken_by:
+                try:
+                    self._look_at(run)
+                except StorageError as error:
+                    self._fault(run.claim.key, str(error))
+
+    def _look_at(self, run: Run) -> None:
+        """An adopted run is over when its outcome is there; when its runner is gone, recovering tries its lock."""
         found = self.observer.state(run.claim.key)
         if found.run is None or found.run.value.fence != run.claim.fence or found.end is not None:
             self._over(run)
-        elif (
-            run.descriptor is None
-            and found.started is not None
-            and found.started.value.boot_id == self.launcher.boot_id
-        ):
-            run.descriptor = open_runner(found.started.value.pid, found.started.value.pid_started)
-            if run.descriptor is None:
-                self.runs.remove(run)  # its runner is gone: recovering tries the lock
-                self.dirty.add(run.claim.key)
+        elif is_over(run) or (run.descriptor is None and not self.launcher.watch(run, found.started)):
+            self.runs.remove(run)
+            self.dirty.add(run.claim.key)
 
     def _over(self, run: Run) -> None:
         self.runs.remove(run)
@@ -112,13 +119,12 @@ class Loop:
     # What follows from it.
 
     def one_pass(self) -> None:
-        self.clocks.look()
         self._collect_runs()
         if time.monotonic() >= self._next_poll_s:
             self._next_poll_s = time.monotonic() + self.config.poll
             self.observe()
             self._retry_unrecorded()
-            self.dirty.update(self.waiting)
+            self.dirty.update(self.waiting, self.pending)  # whatever was overlooked costs one poll, never a run
         now = datetime.now(UTC)
         while self._agenda and self._agenda[0][0] <= now.timestamp():
             moment, key = heapq.heappop(self._agenda)
@@ -158,7 +164,7 @@ class Loop:
         """Carries a decision out; what it turns into under the locks is carried out at once or looked at again."""
         try:
             instead = self._carry_out(decision)
-        except StorageError as error:
+        except (StorageError, OSError) as error:  # OSError: no process or descriptor to be had just now
             self._fault(decision.key, str(error))
             return
         match instead:
@@ -178,16 +184,16 @@ class Loop:
             case Start():
                 instead = self.launcher.start(decision)
                 if instead is None:
-                    self.pending = self.queue_reader.read()
+                    self.read_queue()
                 return instead
             case Close():
                 instead = self.launcher.close(decision)
-                self.pending = self.queue_reader.read()
+                self.read_queue()
                 self.recorder.record(decision.key)
                 return instead
             case Recover():
                 instead = self.launcher.recover(decision)
-                self.pending = self.queue_reader.read()
+                self.read_queue()
                 return instead
             case _:
                 return decision
@@ -208,7 +214,7 @@ class Loop:
         if wait.enters_queue and not (self.pending.get(wait.key) or Pending(wait.key)).slots_first:
             with contextlib.suppress(StorageError):
                 queue.enter_slots(self.paths, SlotsEntry(wait.key, wait.enters_queue))
-                self.pending = self.queue_reader.read()
+                self.read_queue()
 
     def _idle(self, idle: Idle) -> None:
         self.waiting.pop(idle.key, None)
@@ -236,7 +242,7 @@ class Loop:
                     if not recorded:  # it never began: its claim is started again, but not in a hurry
                         self.dirty.discard(run.claim.key)
                         self._at(run.claim.key, time.time() + _RETRY_AFTER_S)
-            except StorageError as error:
+            except (StorageError, OSError) as error:
                 self._fault(run.claim.key, str(error))
 
     def _retry_unrecorded(self) -> None:
