@@ -14,6 +14,11 @@ from typing import Any
 
 import pytest
 
+from vcsctl.domain.run import Request
+from vcsctl.store import queue
+from vcsctl.store.paths import Paths
+from vcsctl.vcsd.control import ask
+
 
 class Site:
     """One root directory: unit files, vcsd, commands. Nothing outside of it is touched."""
@@ -28,8 +33,10 @@ class Site:
     def unit(self, name: str, text: str) -> None:
         (self.units / f"{name}.yaml").write_text(text)
 
-    def start(self, crash_after: str | None = None) -> None:
+    def start(self, crash_after: str | None = None, *, with_cgroups: bool = True) -> None:
         code = "from vcsctl.vcsd.main import main; main()"
+        if not with_cgroups:
+            code = "from vcsctl.runners import cgroups; cgroups.find_base = lambda: None\n" + code
         if crash_after:
             # Once in all: what starts the run again after the crash passes the same step unharmed.
             marker = str(self.root / "crashed")
@@ -46,7 +53,19 @@ class Site:
         self.vcsd = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=log)
         log.close()
         if crash_after is None:
-            self.until(lambda: self.vcsctl("reload").returncode in (0, 2), "vcsd answers")
+            self.until(self.wake, "vcsd answers")
+
+    def wake(self) -> dict[str, Any] | None:
+        return ask(str(self.root / "run/vcs/vcsd.sock"), {"do": "wake"})
+
+    def request(self, *names: str) -> list[str]:
+        """Requests as `vcsctl run` enters them, without the price of a process; their ids."""
+        paths = Paths(str(self.shared))
+        requests = [Request(queue.new_request_id(), name, name, "test", os.uname().nodename) for name in names]
+        for one in requests:
+            queue.enter_request(paths, one)
+        self.wake()
+        return [one.id for one in requests]
 
     def kill(self) -> None:
         assert self.vcsd is not None

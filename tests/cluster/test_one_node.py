@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ Site = Any
 def job(log: Path, seconds: float = 0.05) -> str:
     """A unit whose job writes its own start and end, taken inside the job."""
     script = f"echo start $(date +%s%N) $VCS_RUN_ID >> {log}; sleep {seconds}; echo end $(date +%s%N) >> {log}"
-    return f"schedule: periodical\nperiod: 60\nalign: 59\ngroups: [billing]\nexec: [/bin/sh, -c, '{script}']\n"
+    return f"schedule: periodical\nperiod: 60\nenabled: false\ngroups: [billing]\nexec: [/bin/sh, -c, '{script}']\n"
 
 
 def test_two_services_of_one_group_run_one_after_the_other(site: Site, tmp_path: Path) -> None:
@@ -38,7 +36,7 @@ def test_two_services_of_one_group_run_one_after_the_other(site: Site, tmp_path:
 
 
 def test_a_failed_run_says_its_exit_code(site: Site) -> None:
-    site.unit("bad", "schedule: periodical\nperiod: 60\nalign: 59\nexec: [/bin/sh, -c, exit 7]\n")
+    site.unit("bad", "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/sh, -c, exit 7]\n")
     site.start()
     done = site.vcsctl("run", "bad", "--wait")
     assert (done.returncode, "failed: exited with code 7" in done.stdout) == (1, True)
@@ -47,7 +45,7 @@ def test_a_failed_run_says_its_exit_code(site: Site) -> None:
 def test_a_job_survives_vcsd_and_its_status_is_recorded(site: Site, tmp_path: Path) -> None:
     site.unit(
         "long",
-        f"schedule: periodical\nperiod: 60\nalign: 59\nexec: [/bin/sh, -c, 'sleep 1.5; touch {tmp_path}/done; exit 4']\n",
+        f"schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/sh, -c, 'sleep 1.5; touch {tmp_path}/done; exit 4']\n",
     )
     site.start()
     site.vcsctl("run", "long")
@@ -61,7 +59,7 @@ def test_a_job_survives_vcsd_and_its_status_is_recorded(site: Site, tmp_path: Pa
 
 
 def test_a_timeout_is_kept_while_vcsd_is_dead(site: Site) -> None:
-    site.unit("slow", "schedule: periodical\nperiod: 60\nalign: 59\ntimeout: 1s\nexec: [/bin/sleep, 60]\n")
+    site.unit("slow", "schedule: periodical\nperiod: 60\nenabled: false\ntimeout: 1s\nexec: [/bin/sleep, 60]\n")
     site.start()
     site.vcsctl("run", "slow")
     site.until(lambda: list(site.shared.glob("state/slow/*.started")), "it has started")
@@ -75,7 +73,7 @@ def test_a_timeout_is_kept_while_vcsd_is_dead(site: Site) -> None:
 def test_a_job_that_ignores_term_is_killed_after_stop_timeout(site: Site) -> None:
     site.unit(
         "deaf",
-        "schedule: periodical\nperiod: 60\nalign: 59\nstop_timeout: 500ms\n"
+        "schedule: periodical\nperiod: 60\nenabled: false\nstop_timeout: 500ms\n"
         "exec: [/bin/sh, -c, \"trap '' TERM; while :; do sleep 0.1; done\"]\n",
     )
     site.start()
@@ -87,19 +85,40 @@ def test_a_job_that_ignores_term_is_killed_after_stop_timeout(site: Site) -> Non
     assert (row["outcome"], row["signal"]) == ("stopped", signal.SIGKILL)
 
 
-def test_what_a_job_leaves_behind_ends_with_its_run(site: Site, tmp_path: Path) -> None:
-    script = f"setsid sh -c 'echo $$ > {tmp_path}/pid; sleep 300' & sleep 0.3"
-    site.unit("fork", f'schedule: periodical\nperiod: 60\nalign: 59\nexec: [/bin/sh, -c, "{script}"]\n')
-    site.start()
+DOUBLE_FORK = """
+import os, time
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    print("out", flush=True)
+    os.write(writer, str(os.getpid()).encode())
+    time.sleep(300)
+os.wait()
+open({path!r}, "w").write(os.read(reader, 20).decode())
+"""
+cgroups_or_not = pytest.mark.parametrize("with_cgroups", [True, False], ids=["cgroups", "no cgroups"])
+
+
+@cgroups_or_not
+def test_a_job_that_double_forks_and_keeps_its_stdout_ends_with_its_run(
+    site: Site, tmp_path: Path, with_cgroups: bool
+) -> None:
+    (tmp_path / "fork.py").write_text(DOUBLE_FORK.format(path=str(tmp_path / "pid")))
+    site.unit("fork", f"schedule: periodical\nperiod: 60\nenabled: false\nexec: [python3, {tmp_path}/fork.py]\n")
+    site.start(with_cgroups=with_cgroups)
     assert site.vcsctl("run", "fork", "--wait").returncode == 0
     pid = int((tmp_path / "pid").read_text())
     assert not Path(f"/proc/{pid}").exists()
+    assert site.vcsctl("logs", "fork").stdout == "out\n"
 
 
-def test_a_killed_runner_leaves_nothing_and_is_recorded_as_lost(site: Site, tmp_path: Path) -> None:
+@cgroups_or_not
+def test_a_killed_runner_leaves_nothing_and_is_recorded_as_lost(site: Site, tmp_path: Path, with_cgroups: bool) -> None:
     code = "import subprocess; subprocess.run(['sleep', '300'])"
-    site.unit("py", f'schedule: periodical\nperiod: 60\nalign: 59\ngroups: [g]\nexec: [python3, -c, "{code}"]\n')
-    site.start()
+    site.unit("py", f'schedule: periodical\nperiod: 60\nenabled: false\ngroups: [g]\nexec: [python3, -c, "{code}"]\n')
+    site.start(with_cgroups=with_cgroups)
     site.vcsctl("run", "py")
     site.until(lambda: list(site.shared.glob("state/py/*.started")), "it has started")
     runner = json.loads((site.shared / "state/py/1.started").read_text())["pid"]
@@ -132,7 +151,7 @@ def _descendants(root: int) -> list[int]:
 
 def test_a_runner_keeps_nothing_of_vcsd_and_a_command_only_its_locks(site: Site) -> None:
     for name in ("a", "b"):
-        site.unit(name, f"schedule: periodical\nperiod: 60\nalign: 59\ngroups: [g{name}]\nexec: [/bin/sleep, 5]\n")
+        site.unit(name, f"schedule: periodical\nperiod: 60\nenabled: false\ngroups: [g{name}]\nexec: [/bin/sleep, 5]\n")
     site.start()
     site.vcsctl("run", "a", "b")
     site.until(lambda: len(list(site.shared.glob("state/*/*.started"))) == 2, "both have started")
@@ -172,38 +191,6 @@ def test_a_crash_after_any_step_is_resolved_once(site: Site, tmp_path: Path, ste
     assert len(starts) <= 1, starts
     assert rows[0]["outcome"] == "ok" or (rows[0]["outcome"] == "lost" and step in steps.START + steps.OUTCOME), rows
     assert site.vcsctl("queue").stdout == ""
-
-
-def test_vcsd_killed_again_and_again_doubles_loses_and_overlaps_nothing(site: Site, tmp_path: Path) -> None:
-    log = tmp_path / "times"
-    site.unit("one", job(log, 0.02))
-    site.unit("two", job(log, 0.02))
-    site.start()
-    rounds = 12
-    for number in range(rounds):
-        site.vcsctl("run", "one", "two")
-        time.sleep(0.01 * number)  # another instant of the protocol each time, not a wait for something
-        site.kill()
-        site.start()
-    site.until(
-        lambda: site.vcsctl("queue").stdout == "" and not list(site.shared.glob("running/*.json")), "all is over"
-    )
-    site.until(lambda: _all_requests_recorded(site, rounds), "each request has an outcome")
-    lines = [line.split() for line in log.read_text().splitlines()]
-    assert [one[0] for one in lines] == ["start", "end"] * (len(lines) // 2)
-    assert all(int(a[1]) <= int(b[1]) for a, b in pairwise(lines))
-    runs = [line[2] for line in lines if line[0] == "start"]
-    assert len(runs) == len(set(runs))
-    for name in ("one", "two"):
-        assert all(row["outcome"] in ("ok", "skipped") for row in site.history(name)), site.history(name)
-
-
-def _all_requests_recorded(site: Site, rounds: int) -> bool:
-    for name in ("one", "two"):
-        requests = {request for row in site.history(name) for request in row.get("requests", ())}
-        if len(requests) != rounds:
-            return False
-    return True
 
 
 def test_enabling_after_a_month_or_moving_a_schedule_back_starts_nothing(site: Site) -> None:
