@@ -211,3 +211,28 @@ def test_a_foreign_file_is_named_and_stops_nobody(site: Site, tmp_path: Path) ->
     (site.shared / "queue/one.r0000000000.json").write_text('{"version": 1, "id"')
     assert site.vcsctl("run", "one", "--wait").returncode == 0
     site.until(lambda: "one.r0000000000.json" in site.vcsctl("status").stdout, "status names the file")
+
+
+def test_an_override_dies_with_the_declaration_that_it_changed(site: Site) -> None:
+    text = "schedule: periodical\nperiod: 60\nenabled: {}\nexec: [/bin/true]\n"
+    site.unit("job", text.format("true"))
+    site.start()
+    assert site.vcsctl("disable", "job").returncode == 0
+    override = site.shared / "overrides/job.json"
+    assert "enabled" in json.loads(override.read_text())["fields"]
+    site.unit("job", text.format("false"))
+    assert site.vcsctl("reload").returncode == 0
+    assert "enabled" not in json.loads(override.read_text()).get("fields", {})
+    site.unit("job", text.format("true"))
+    assert site.vcsctl("reload").returncode == 0
+    assert "enabled" in site.vcsctl("status", "job").stdout
+    assert "override of enabled removed" in (site.root / "vcsd.log").read_text()
+
+
+def test_an_override_of_a_unit_that_is_gone_goes_too(site: Site) -> None:
+    site.unit("job", "schedule: periodical\nperiod: 60\nexec: [/bin/true]\n")
+    site.start()
+    assert site.vcsctl("disable", "job").returncode == 0
+    (site.units / "job.yaml").unlink()
+    assert site.vcsctl("reload").returncode == 0
+    assert not (site.shared / "overrides/job.json").exists()

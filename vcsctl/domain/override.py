@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -59,6 +59,12 @@ def in_force(override: Override | None, unit: Unit) -> dict[str, FieldOverride]:
 def outdated(override: Override, unit: Unit) -> tuple[str, ...]:
     """The fields whose declaration has changed since; the declaration wins and the field can go."""
     return tuple(key for key in override.fields if key not in in_force(override, unit))
+
+
+def without(override: Override, keys: Iterable[str]) -> Override:
+    """The override without some of its fields; its moment stays, so that nothing earlier starts to count."""
+    gone = set(keys)
+    return Override({key: changed for key, changed in override.fields.items() if key not in gone}, override.moment)
 
 
 def effective(unit: Unit, override: Override | None) -> Unit:

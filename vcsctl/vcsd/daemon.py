@@ -28,6 +28,7 @@ from vcsctl.store.queue import QueueReader
 from vcsctl.store.records import Faults, set_aside_in
 from vcsctl.vcsd import loop as looping
 from vcsctl.vcsd.control import Control, Reply
+from vcsctl.vcsd.expiry import expire_overrides
 from vcsctl.vcsd.launch import Launcher
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.observe import Observer
@@ -190,6 +191,7 @@ class Daemon:
         for problem in snapshot.all_problems:
             say(str(problem))
         self._publish_units()
+        self._expire_overrides()
         say(f"catalog: {len(snapshot.units)} units, {len(touched)} changed")
 
     def _publish_units(self) -> None:
@@ -216,6 +218,7 @@ class Daemon:
         self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self._beat)
         self.chores.every(_PRUNE_EVERY_S).seconds.do(self._guarded, self.loop.recorder.prune)
         self.chores.every().hour.do(self._guarded, self._sweep)
+        self.chores.every().hour.do(self._guarded, self._expire_overrides)
         self._guarded(self._beat)
 
     def _guarded(self, chore: Callable[[], None]) -> bool:
@@ -247,6 +250,10 @@ class Daemon:
                 tuple(faults),
             ),
         )
+
+    def _expire_overrides(self) -> None:
+        for sentence in expire_overrides(self.paths, self.services):
+            say(sentence)
 
     def _sweep(self) -> None:
         for folder in (self.paths.queue, self.paths.overrides, self.paths.nodes, self.paths.running):
