@@ -49,13 +49,13 @@ def _why(context: Context, name: str) -> None:
     schedule = None if isinstance(current, Daemon) else schedule_of(current, context.published.timezone)
     moment = override.moment if override else None
     service = Service(name, key, unit, current, schedule, schedule_digest(current, schedule), moment)
-    found = state.read_key(context.paths, key, overview.faults)
+    observer = Observer(context.paths, state.StateReader(context.paths, overview.faults))
+    found = observer.state(key)
     if found.run is not None:
         end = f"{found.end.value.outcome}: {found.end.value.why}" if found.end else "no outcome yet"
         show(f"last claim: {found.run.value.run_id} on {found.run.value.node}, {found.run.value.why}; {end}")
     if found.watermark:
         show(f"slots up to {to_text(found.watermark)} are claimed")
-    observer = Observer(context.paths, overview.faults)
     view = observer.view(service, found, overview.pending.get(key), live=key in overview.running)
     decision = decide(view, datetime.now(UTC))
     if isinstance(decision, Start | Wait):

@@ -173,6 +173,16 @@ def names(folder: str) -> list[str]:
             return []
 
 
+def entries(folder: str) -> list[tuple[str, int]]:
+    """The names in a directory with their inodes, from one look at it and without a call for each."""
+    with named_faults("list", folder):
+        try:
+            with os.scandir(folder) as found:
+                return [(entry.name, entry.inode()) for entry in found]
+        except FileNotFoundError:
+            return []
+
+
 def set_aside(path: str) -> str:
     """Takes an unreadable file out of the way, keeping it for whoever wants to know; its new path."""
     aside = f"{path}{ASIDE_SUFFIX}"

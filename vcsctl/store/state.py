@@ -7,13 +7,18 @@ a number counts as used whatever its file holds.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
 from vcsctl.domain.run import Claim, End, Started, StopRequest
 from vcsctl.store import codec, files, records
-from vcsctl.store.paths import ASIDE_SUFFIX, CLAIM, END, STOP, TEMPORARY_PREFIX, Paths
+from vcsctl.store.paths import ASIDE_SUFFIX, CLAIM, END, STARTED, STOP, TEMPORARY_PREFIX, Paths
 from vcsctl.store.records import Faults, Stored
+
+T = TypeVar("T")
+_MOST_KEPT = 2048  # records of a few hundred KEYs: those that are busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,8 @@ class KeyState:
     run: Stored[Claim] | None = None
     started: Stored[Started] | None = None
     end: Stored[End] | None = None
-    stop: bool = False
     closes: tuple[Claim, ...] = ()
     numbers: tuple[int, ...] = ()
-    ended: frozenset[int] = frozenset()
     since: dict[str, datetime] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
 
@@ -40,60 +43,120 @@ class KeyState:
 
 @dataclass(slots=True)
 class _Listing:
+    """The names in a KEY's folder, each with its inode."""
+
     claims: list[int] = field(default_factory=list)
-    others: set[str] = field(default_factory=set)
     since: list[str] = field(default_factory=list)
+    inodes: dict[str, int] = field(default_factory=dict)
     highest: int = 0
 
 
 def _list(folder: str) -> _Listing:
     listing = _Listing()
-    for name in files.names(folder):
+    for name, inode in files.entries(folder):
         number, dot, suffix = name.partition(".")
         if number.isdecimal():
+            listing.inodes[name] = inode
             listing.highest = max(listing.highest, int(number))
             if dot + suffix == CLAIM:
                 listing.claims.append(int(number))
-            else:
-                listing.others.add(name)
-        elif number == "since":
+        elif number == "since" and not name.endswith(ASIDE_SUFFIX):
+            listing.inodes[name] = inode
             listing.since.append(name)
     listing.claims.sort(reverse=True)
     return listing
 
 
-def read_key(paths: Paths, key: str, faults: Faults) -> KeyState:
-    listing = _list(paths.state(key))
-    since, turns = _read_since(paths.state(key), listing.since)
-    state = KeyState(
-        key,
-        fence=listing.highest,
-        numbers=tuple(listing.claims),
-        ended=frozenset(int(name.partition(".")[0]) for name in listing.others if name.endswith(END)),
-        since=since,
-        turns=turns,
-    )
-    watermark: datetime | None = None
-    closes: list[Claim] = []
-    for number in listing.claims:
-        claim = records.read(Claim, paths.claim(key, number), faults)
-        if claim is None:
-            # What an unreadable claim had taken is unknown: count every slot up to its writing as taken.
-            watermark = _later(watermark, _moment(paths.claim(key, number)))
-            continue
-        watermark = _later(watermark, claim.value.watermark)
-        if not claim.value.is_run:
-            closes.append(claim.value)
-            continue
-        state = replace(
-            state,
-            run=claim,
-            started=records.read(Started, paths.started(key, number), faults),
-            end=records.read(End, paths.end(key, number), faults),
-            stop=f"{number}{STOP}" in listing.others,
+class StateReader:
+    """Reads what is on record of KEYs. The folder is listed each time; a record, which never changes, is read once
+    and kept while there is room. The inode is part of its name: a folder emptied by hand begins its numbers anew."""
+
+    def __init__(self, paths: Paths, faults: Faults) -> None:
+        self._paths = paths
+        self._faults = faults
+        self._kept: dict[tuple[str, int], Any] = {}
+
+    def read(self, key: str) -> KeyState:
+        folder = self._paths.state(key)
+        listing = _list(folder)
+        since, turns = self._since(folder, listing)
+        state = KeyState(
+            key,
+            fence=listing.highest,
+            numbers=tuple(listing.claims),
+            since=since,
+            turns=turns,
         )
-        break
-    return replace(state, watermark=watermark, closes=tuple(closes))
+        watermark: datetime | None = None
+        closes: list[Claim] = []
+        for number in listing.claims:
+            claim = self._record(Claim, folder, f"{number}{CLAIM}", listing)
+            if claim is None:
+                # What an unreadable claim had taken is unknown: count every slot up to its writing as taken.
+                watermark = _later(watermark, _moment(self._paths.claim(key, number)))
+                continue
+            watermark = _later(watermark, claim.value.watermark)
+            if not claim.value.is_run:
+                closes.append(claim.value)
+                continue
+            state = replace(
+                state,
+                run=claim,
+                started=self._record(Started, folder, f"{number}{STARTED}", listing),
+                end=self._record(End, folder, f"{number}{END}", listing),
+            )
+            break
+        return replace(state, watermark=watermark, closes=tuple(closes))
+
+    def finished(self, key: str, after: int) -> Iterator[tuple[Stored[Claim], Stored[End] | None]]:
+        """The claims above a number with their outcomes, in order, up to the first run that has none."""
+        folder = self._paths.state(key)
+        listing = _list(folder)
+        for number in reversed(listing.claims):
+            claim = self._record(Claim, folder, f"{number}{CLAIM}", listing) if number > after else None
+            if claim is None:
+                continue
+            end = self._record(End, folder, f"{number}{END}", listing)
+            if claim.value.is_run and end is None:
+                return
+            yield claim, end
+
+    def _record(self, cls: type[T], folder: str, name: str, listing: _Listing) -> Stored[T] | None:
+        """By the listing: over NFS a name that was missing once stays missing for long."""
+        if name not in listing.inodes:
+            return None
+        path = f"{folder}/{name}"
+        identity = (path, listing.inodes[name])
+        stored: Stored[T] | None = self._kept.get(identity)
+        if stored is None and (stored := records.read(cls, path, self._faults)) is not None:
+            self._keep(identity, stored)
+        return stored
+
+    def _since(self, folder: str, listing: _Listing) -> tuple[dict[str, datetime], dict[str, int]]:
+        since: dict[str, datetime] = {}
+        turns: dict[str, int] = {}
+        for name in listing.since:
+            parts = name.split(".")
+            identity = (f"{folder}/{name}", listing.inodes[name])
+            moment: datetime | None = self._kept.get(identity)
+            if moment is None and (moment := _moment(identity[0])) is not None:
+                self._keep(identity, moment)
+            if moment is None or len(parts) < 2:
+                continue
+            since[parts[1]] = max(moment, since.get(parts[1], moment))
+            turn = int(parts[2]) if len(parts) > 2 and parts[2].isdecimal() else 1
+            turns[parts[1]] = max(turn, turns.get(parts[1], 0))
+        return since, turns
+
+    def _keep(self, identity: tuple[str, int], value: Any) -> None:
+        if len(self._kept) >= _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]  # the oldest
+        self._kept[identity] = value
+
+
+def read_key(paths: Paths, key: str, faults: Faults) -> KeyState:
+    """Once, for a command."""
+    return StateReader(paths, faults).read(key)
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:
@@ -105,20 +168,6 @@ def _moment(path: str) -> datetime | None:
         return files.instant_of(os.stat(path).st_mtime_ns)
     except FileNotFoundError:
         return None
-
-
-def _read_since(folder: str, listed: list[str]) -> tuple[dict[str, datetime], dict[str, int]]:
-    since: dict[str, datetime] = {}
-    turns: dict[str, int] = {}
-    for name in listed:
-        parts = name.split(".")
-        moment = _moment(f"{folder}/{name}")
-        if moment is None or len(parts) < 2 or name.endswith(ASIDE_SUFFIX):
-            continue
-        since[parts[1]] = max(moment, since.get(parts[1], moment))
-        turn = int(parts[2]) if len(parts) > 2 and parts[2].isdecimal() else 1
-        turns[parts[1]] = max(turn, turns.get(parts[1], 0))
-    return since, turns
 
 
 def mark_since(paths: Paths, state: KeyState, digest: str) -> None:

@@ -90,8 +90,9 @@ class Daemon:
         gc.freeze()  # what is loaded now lives for ever: no collection touches it, no fork copies it
 
     def _build(self, timezone: str) -> None:
-        observer = Observer(self.paths, self.faults)
-        recorder = Recorder(self.paths, self.node, self.faults)
+        reader = state.StateReader(self.paths, self.faults)
+        observer = Observer(self.paths, reader)
+        recorder = Recorder(self.paths, self.node, reader, self.faults)
         runs = Runs(self.poller)
         self.services = Services(self.node, self.config.labels, timezone)
         self.overrides = OverridesReader(self.paths, self.faults)

@@ -9,8 +9,7 @@ from vcsctl.domain.reconcile import KeyView, Waiter
 from vcsctl.store import state
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, Queued
-from vcsctl.store.records import Faults
-from vcsctl.store.state import KeyState
+from vcsctl.store.state import KeyState, StateReader
 from vcsctl.vcsd.services import Service
 
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
@@ -19,10 +18,10 @@ _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
 @dataclass(slots=True)
 class Observer:
     paths: Paths
-    faults: Faults
+    reader: StateReader
 
     def state(self, key: str) -> KeyState:
-        return state.read_key(self.paths, key, self.faults)
+        return self.reader.read(key)
 
     def mark_schedule(self, key: str, digest: str, known_before: str | None) -> None:
         """Records when a schedule comes into force. A schedule that returns after another gets a new moment, but

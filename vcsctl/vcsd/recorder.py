@@ -9,20 +9,21 @@ from collections import defaultdict
 
 from vcsctl import steps
 from vcsctl.domain.history import Row, rows
-from vcsctl.domain.run import Claim, End
 from vcsctl.errors import StorageError
 from vcsctl.store import history, records, state
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import Faults
+from vcsctl.store.state import StateReader
 
 # So many finished numbers of one KEY may lie beside each other before they are pruned out of turn.
 MOST_UNPRUNED = 64
 
 
 class Recorder:
-    def __init__(self, paths: Paths, node: str, faults: Faults) -> None:
+    def __init__(self, paths: Paths, node: str, reader: StateReader, faults: Faults) -> None:
         self._paths = paths
         self._node = node
+        self._reader = reader
         self._faults = faults
         self._recorded: dict[str, int] = {}  # KEY → the highest number whose rows are in the history
         self._to_sync: set[str] = set()
@@ -42,22 +43,13 @@ class Recorder:
         return written
 
     def _record(self, key: str) -> list[Row]:
-        found = state.read_key(self._paths, key, self._faults)
         known = self._recorded.get(key)
         new_rows: list[Row] = []
         highest = known or 0
-        for number in sorted(found.numbers):
-            if known is not None and number <= known:
-                continue
-            claim = records.read(Claim, self._paths.claim(key, number), self._faults)
-            if claim is None:
-                continue
-            end = records.read(End, self._paths.end(key, number), self._faults)
-            if claim.value.is_run and end is None:
-                break
+        for claim, end in self._reader.finished(key, highest):
             new_rows.extend(rows(claim.value, claim.at, end.value if end else None))
-            self._to_prune[key].add(number)
-            highest = number
+            highest = claim.value.fence
+            self._to_prune[key].add(highest)
         if new_rows:
             touched = history.append(self._paths, self._node, new_rows, check=known is None)
             history.append_last(self._paths, self._node, [row for row in new_rows if row.is_run])
@@ -76,7 +68,7 @@ class Recorder:
         for key, numbers in self._to_prune.items():
             if len(numbers) < 2:  # the newest stays, it says what was claimed last
                 continue
-            found = state.read_key(self._paths, key, self._faults)
+            found = self._reader.read(key)
             # The newest run and what follows it say what was claimed last and whether a retry is due.
             newest_run = found.run.value.fence if found.run else found.fence
             finished = sorted(number for number in numbers if number < min(newest_run, found.fence))
