@@ -74,7 +74,8 @@ class Loop:
     def read_queue(self) -> None:
         """An entry seen is an entry looked at: whoever reads the queue anew also marks what has changed."""
         before = self.pending
-        self.pending = self.queue_reader.read()
+        found = self.queue_reader.read()
+        self.pending = {key: pending for key, pending in found.items() if not self.services.elsewhere(key)}
         self.dirty |= {key for key in before.keys() | self.pending.keys() if before.get(key) != self.pending.get(key)}
         for problem in records.set_aside_unreadable(self.faults, (self.paths.queue, self.paths.overrides)):
             say(f"{problem}; set aside")

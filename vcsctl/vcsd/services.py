@@ -103,6 +103,10 @@ class Services:
         moment = override.moment if override else None
         return Service(name, key_of(unit, self.node), unit, current, schedule, digest, moment, fault)
 
+    def elsewhere(self, key: str) -> bool:
+        """Whether a KEY is the business of other nodes: its service exists, and this node may not run it."""
+        return key not in self.by_key and key.partition("@")[0] in self.declared
+
     def groups_of(self, service: str) -> tuple[str, ...]:
         unit = self.declared.get(service)
         return unit.groups if unit else ()
