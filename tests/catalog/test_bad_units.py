@@ -41,12 +41,12 @@ CASES = [
     ("own variable", P + "period: 5\nenvironment: {VCS_X: a}\n", "4:15: environment: VCS_X is set by vcsd for every run; choose another name"),
     ("bad limit", P + "period: 5\nlimits: {files: 3}\n", "4:10: limits: unknown limit 'files'; write one of as, core, cpu, data, fsize, memlock, nofile, nproc, rss, stack"),
     ("bad retries", P + "period: 5\nretries: {tries: 3}\n", "4:11: retries: unknown key 'tries'; write attempts, delay, max_delay"),
-    ("twice the same key", P + "period: 5\nperiod: 6\n", "4:1: period: is given twice, first in line 3; remove one"),
-    ("anchor", P + "period: &x 5\n", "3:9: period: anchors and aliases (& and *) are not allowed; write the value out"),
-    ("tag", P + "period: !!int 5\n", "3:9: period: tags (tag:yaml.org,2002:int) are not allowed; write the plain value"),
+    ("twice the same key", P + "period: 5\nperiod: 6\n", "4:1: period: is given twice, first in line 3; remove one of them"),
+    ("anchor", P + "period: &x 5\n", "3:9: period: the anchor &x is not allowed; write the value out at each place"),
+    ("tag", P + "period: !!int 5\n", "3:9: period: the tag !!int is not allowed; write the plain value"),
     ("two documents", P + "---\n" + P, "3:1: a second document; write one unit in one file"),
-    ("tab", "schedule: periodical\nlimits:\n\tnofile: 3\n", "3:1: a character that cannot stand here; indent with spaces, and quote texts that begin with @, ` or %"),
-    ("a list", "- 1\n", "1:1: must be a map; write KEY: VALUE lines"),
+    ("tab", "schedule: periodical\nlimits:\n\tnofile: 3\n", "3:1: a tab cannot indent; use spaces"),
+    ("a list", "- 1\n", "1:1: is not a map of keys; write KEY: VALUE lines"),
 ]  # fmt: skip
 
 

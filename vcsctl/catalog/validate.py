@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
-import stat
 from collections.abc import Collection
 from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from vcsctl.catalog.permissions import check_permissions as check_permissions
 from vcsctl.catalog.yaml_tree import BadFile, KeyPath, Tree
 from vcsctl.domain.unit import KINDS, FieldError, Periodical, Unit, keys_of
 from vcsctl.domain.values import ItemError
@@ -120,16 +119,3 @@ def warnings(unit: Unit, tree: Tree) -> list[Problem]:
         f"{gap} minutes later instead of {unit.period}"
     )
     return [problem_at(tree, ("period",), text, warning=True)]
-
-
-def check_permissions(path: str) -> Problem | None:
-    """Unit files are root's code: a file or directory that others can write is refused."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None  # who reads it says why it cannot
-    if status.st_uid not in (0, os.geteuid()):
-        return Problem(path, 0, 0, "", "is owned by somebody else; it must belong to root (chown root)")
-    if stat.S_IMODE(status.st_mode) & 0o022 and not stat.S_ISCHR(status.st_mode):
-        return Problem(path, 0, 0, "", "can be written by others; take the right away (chmod go-w)")
-    return None

@@ -19,6 +19,7 @@ DURATION_PATTERN = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,
 NUMBER_PATTERN = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 ENVIRONMENT_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ACCOUNT_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
+_CONTROL_PATTERN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # would do something to a terminal
 _ADDRESS_PATTERN = re.compile(r"(?:[^\s:]+:|\[[0-9A-Fa-f:.]+\]:)?[0-9]{1,5}")
 TIME_PATTERN = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 LONGEST_DURATION_S = 366 * 24 * 3600.0  # beyond a year a typo is likelier than a wish
@@ -42,7 +43,10 @@ def text_of(value: object) -> str:
 
 
 def parse_text(value: object) -> str:
-    return text_of(value)
+    text = text_of(value)
+    if match := _CONTROL_PATTERN.search(text):
+        raise ValueError(f"contains the control character U+{ord(match[0]):04X}; remove it")
+    return text
 
 
 def parse_line(value: object) -> str:
