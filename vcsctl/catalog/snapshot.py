@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import marshal
 import os
-import sys
+import stat
 from dataclasses import dataclass
 from typing import Any
 
 from vcsctl.errors import Problem
 from vcsctl.store import files
 
-_HEADER = f"vcs catalog 1 python {sys.version_info.major}.{sys.version_info.minor}\n".encode()
+_HEADER = b"vcs catalog 2\n"
+_MARSHAL_VERSION = 4  # the same in every Python we run on, so that an upgrade does not lose the last good versions
 _CHECKSUM_SIZE = 16
 
 
@@ -35,6 +36,7 @@ class CompiledUnit:
 class Snapshot:
     units: dict[str, CompiledUnit]
     problems: tuple[Problem, ...]  # those of no single unit
+    made_by: str = ""  # the version whose judgement this is
 
     @property
     def all_problems(self) -> list[Problem]:
@@ -50,7 +52,7 @@ def write_snapshot(path: str, snapshot: Snapshot) -> None:
         (u.name, u.plain, u.masked, u.stale, u.digest, u.fragments, [_problem_row(p) for p in u.problems], u.stamp)
         for u in snapshot.units.values()
     ]
-    body = marshal.dumps((rows, [_problem_row(p) for p in snapshot.problems]))
+    body = marshal.dumps((snapshot.made_by, rows, [_problem_row(p) for p in snapshot.problems]), _MARSHAL_VERSION)
     checksum = hashlib.blake2b(body, digest_size=_CHECKSUM_SIZE).digest()
     os.makedirs(os.path.dirname(path), exist_ok=True)
     files.replace(path, _HEADER + checksum + body, 0o644, durable=True)
@@ -58,23 +60,36 @@ def write_snapshot(path: str, snapshot: Snapshot) -> None:
 
 def read_snapshot(path: str) -> Snapshot | None:
     """None when it is absent, damaged, of another version, or could have been written by others."""
-    try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-                return None
-            content = file.read()
-    except OSError:
-        return None
+    content = _read_own(path)
     start = len(_HEADER) + _CHECKSUM_SIZE
-    body = content[start:]
-    if not content.startswith(_HEADER):
+    if content is None or not content.startswith(_HEADER):
         return None
+    body = memoryview(content)[start:]
     if hashlib.blake2b(body, digest_size=_CHECKSUM_SIZE).digest() != content[len(_HEADER) : start]:
         return None
-    rows, problems = marshal.loads(body)  # noqa: S302 - checked above: ours, whole, and writable by nobody else
-    units = {
-        name: CompiledUnit(name, plain, masked, stale, digest, fragments, tuple(Problem(*p) for p in faults), stamp)
-        for name, plain, masked, stale, digest, fragments, faults, stamp in rows
-    }
-    return Snapshot(units, tuple(Problem(*p) for p in problems))
+    try:
+        made_by, rows, problems = marshal.loads(body)  # noqa: S302 - ours, whole, and writable by nobody else
+        units = {
+            name: CompiledUnit(name, plain, masked, stale, digest, paths, tuple(Problem(*p) for p in faults), stamp)
+            for name, plain, masked, stale, digest, paths, faults, stamp in rows
+        }
+        return Snapshot(units, tuple(Problem(*p) for p in problems), made_by)
+    except (ValueError, TypeError, EOFError):
+        return None
+
+
+def _read_own(path: str) -> bytes | None:
+    """The content of a regular file that nobody but root and this user can have written; never waits on a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+        os.close(descriptor)
+        return None
+    with open(descriptor, "rb") as file:
+        try:
+            return file.read()
+        except OSError:
+            return None

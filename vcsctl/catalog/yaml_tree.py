@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from vcsctl.catalog.yaml_faults import Place, syntax_fault
+from vcsctl.catalog.yaml_faults import Place as Place
+from vcsctl.catalog.yaml_faults import syntax_fault
 from vcsctl.errors import USAGE, Problem, VcsError
 
 LARGEST_FILE = 256 * 1024  # a unit is a page; a file beyond this is something else
@@ -62,7 +63,7 @@ def read_bytes(path: str) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise _bad(path, None, "", _unreadable(error)) from None
+        raise _bad(path, None, "", unreadable(error)) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -75,7 +76,7 @@ def read_bytes(path: str) -> bytes:
             raise _bad(path, None, "", _too_large(len(data)))
         return data
     except OSError as error:
-        raise _bad(path, None, "", _unreadable(error)) from None
+        raise _bad(path, None, "", unreadable(error)) from None
     finally:
         os.close(descriptor)
 
@@ -109,7 +110,7 @@ def _decoded(data: bytes, path: str) -> str:
     return text
 
 
-def _unreadable(error: OSError) -> str:
+def unreadable(error: OSError) -> str:
     return f"cannot be read: {(error.strerror or str(error)).lower()}; remove the file or mend its mode"
 
 
