@@ -50,6 +50,8 @@ def syntax_fault(error: Any, text: str) -> tuple[Place | None, str]:
         return place, _no_key(before, character)
     if "expected node content" in problem:
         return place, f"a value is missing before {character or 'the end'}; write it, or put the text in quotes"
+    if "expected <document start>" in problem and "\n..." in text:
+        return place, "text after the line ..., which ends the unit; remove that line"
     for part, sentence in _SENTENCES:
         if part in problem:
             return place, sentence

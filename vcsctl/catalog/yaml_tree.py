@@ -111,6 +111,8 @@ def _decoded(data: bytes, path: str) -> str:
 
 
 def unreadable(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; mend the path, or remove the link that leads nowhere"
     return f"cannot be read: {(error.strerror or str(error)).lower()}; remove the file or mend its mode"
 
 

@@ -38,8 +38,8 @@ def text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     if value is None:
-        raise ValueError("is empty; write a value or leave the key out")
-    raise ValueError(f"must be a single value, not a {'map' if isinstance(value, Mapping) else 'list'}")
+        raise ValueError("is empty; write a value or leave it out")
+    raise ValueError(f"must be a single value, not a {'map' if isinstance(value, Mapping) else 'list'}; write one")
 
 
 def parse_text(value: object) -> str:
