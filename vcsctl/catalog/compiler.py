@@ -10,7 +10,6 @@ import argparse
 import gc
 import json
 import os
-import platform
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 # A file written twice within the clock's grain can look the same both times: what is younger is not believed.
 _GRAIN_NS = 2_000_000_000
 Stamp = tuple[Any, ...]
-MADE_BY = f"vcsctl {vcsctl.__version__} python {platform.python_version()}"
+MADE_BY = f"vcsctl {vcsctl.__version__} python {sys.version_info.major}.{sys.version_info.minor}"
 
 
 def compile_layers(layers: Layers, before: Snapshot | None) -> tuple[Snapshot, list[str], list[str]]:
@@ -38,8 +37,12 @@ def compile_layers(layers: Layers, before: Snapshot | None) -> tuple[Snapshot, l
     found, problems = scan(layers)
     lost = tuple(f"{problem.path}/" for problem in problems if not problem.warning)
     units = _compile(found, known, believed, _hidden(found, known, lost, layers) if lost else set())
-    changed = [name for name, unit in units.items() if name not in known or _content(unit) != _content(known[name])]
+    changed = [name for name, unit in units.items() if _is_changed(unit, known.get(name))]
     return Snapshot(units, tuple(problems), MADE_BY), changed, sorted(known.keys() - units.keys())
+
+
+def _is_changed(unit: CompiledUnit, before: CompiledUnit | None) -> bool:
+    return unit is not before and (before is None or _content(unit) != _content(before))
 
 
 def _content(unit: CompiledUnit) -> tuple[Any, ...]:
@@ -166,4 +169,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)  # taking thousands of units apart, one by one, would take as long as reading them

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vcsctl.catalog.permissions import check_permissions
 from vcsctl.errors import Problem
@@ -39,8 +40,7 @@ class Layers:
     site: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fragments:
+class Fragments(NamedTuple):
     """The files that make up one unit, in the order in which they apply."""
 
     name: str

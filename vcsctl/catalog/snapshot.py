@@ -7,7 +7,7 @@ import marshal
 import os
 import stat
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vcsctl.errors import Problem
 from vcsctl.store import files
@@ -17,10 +17,12 @@ _MARSHAL_VERSION = 4  # the same in every Python we run on, so that an upgrade d
 _CHECKSUM_SIZE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledUnit:
-    """One name of the catalog. `plain` is the unit as JSON values, None when it is masked or was never good;
-    `stale` says that the files are bad now and this is the last good version; `stamp` identifies the files."""
+class CompiledUnit(NamedTuple):
+    """One name of the catalog, a tuple since there may be thousands to make at each look.
+
+    `plain` is the unit as JSON values, None when it is masked or was never good; `stale` says that the files
+    are bad now and this is the last good version; `stamp` identifies the files.
+    """
 
     name: str
     plain: dict[str, Any] | None
@@ -43,16 +45,17 @@ class Snapshot:
         return [*self.problems, *(problem for unit in self.units.values() for problem in unit.problems)]
 
 
-def _problem_row(problem: Problem) -> tuple[Any, ...]:
-    return (problem.path, problem.line, problem.column, problem.key, problem.text, problem.warning)
+def _rows(problems: tuple[Problem, ...]) -> tuple[Any, ...]:
+    return tuple((p.path, p.line, p.column, p.key, p.text, p.warning) for p in problems)
+
+
+def _problems(rows: tuple[Any, ...]) -> tuple[Problem, ...]:
+    return tuple(Problem(*row) for row in rows)
 
 
 def write_snapshot(path: str, snapshot: Snapshot) -> None:
-    rows = [
-        (u.name, u.plain, u.masked, u.stale, u.digest, u.fragments, [_problem_row(p) for p in u.problems], u.stamp)
-        for u in snapshot.units.values()
-    ]
-    body = marshal.dumps((snapshot.made_by, rows, [_problem_row(p) for p in snapshot.problems]), _MARSHAL_VERSION)
+    rows = [(*unit[:6], _rows(unit.problems), unit.stamp) for unit in snapshot.units.values()]
+    body = marshal.dumps((snapshot.made_by, rows, _rows(snapshot.problems)), _MARSHAL_VERSION)
     checksum = hashlib.blake2b(body, digest_size=_CHECKSUM_SIZE).digest()
     os.makedirs(os.path.dirname(path), exist_ok=True)
     files.replace(path, _HEADER + checksum + body, 0o644, durable=True)
@@ -69,11 +72,10 @@ def read_snapshot(path: str) -> Snapshot | None:
         return None
     try:
         made_by, rows, problems = marshal.loads(body)  # noqa: S302 - ours, whole, and writable by nobody else
-        units = {
-            name: CompiledUnit(name, plain, masked, stale, digest, paths, tuple(Problem(*p) for p in faults), stamp)
-            for name, plain, masked, stale, digest, paths, faults, stamp in rows
-        }
-        return Snapshot(units, tuple(Problem(*p) for p in problems), made_by)
+        units = {row[0]: CompiledUnit._make(row) for row in rows}
+        for unit in [unit for unit in units.values() if unit.problems]:
+            units[unit.name] = unit._replace(problems=_problems(unit.problems))
+        return Snapshot(units, _problems(problems), made_by)
     except (ValueError, TypeError, EOFError):
         return None
 
