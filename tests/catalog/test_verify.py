@@ -14,6 +14,7 @@ import bad_yaml
 import pytest
 from click.testing import CliRunner
 
+from vcsctl.catalog.layers import Fragments, load_one
 from vcsctl.cli.main import vcsctl
 from vcsctl.domain.unit import KINDS, keys_of
 
@@ -236,6 +237,14 @@ def test_the_shipped_units_are_good_without_a_word(shipped: Path) -> None:
     assert len(files) == 30
     assert verify(shipped, *files) == (0, [], [])
     assert verify(shipped, shipped) == (0, [], [])
+
+
+def test_a_good_unit_is_the_same_through_pydantic_as_without_it(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fragments = [Fragments(path.stem, str(path)) for path in shipped.glob("*.yaml")]
+    straight = [load_one(one) for one in fragments]
+    monkeypatch.setattr("vcsctl.catalog.validate._straight", lambda cls, given: None)
+    assert [load_one(one) for one in fragments] == straight
+    assert all(one.unit for one in straight)
 
 
 def run(*arguments: str | Path) -> tuple[int, str, str]:

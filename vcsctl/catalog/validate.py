@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Collection
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from vcsctl.catalog.permissions import check_permissions as check_permissions
 from vcsctl.catalog.yaml_tree import BadFile, KeyPath, Tree
 from vcsctl.domain.unit import KINDS, FieldError, Periodical, Unit, field_parsers, keys_of
 from vcsctl.domain.values import ItemError, quoted
 from vcsctl.errors import Problem
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 _EXAMPLES = {"period": "period: 5", "run_at": "run_at: 04:05", "exec": "exec: [/usr/libexec/vcs/calculator]"}
@@ -51,13 +52,14 @@ _KNOWN_ELSEWHERE = {
 }
 _WHICH_KIND = "write daemon, periodical or fixed-time"
 _DAY_MINUTES = 1440
+_PARSERS: dict[type[Any], dict[str, Callable[[object], Any]]] = {}
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}  # making one takes longer than 100 units
 
 
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
-    if cls not in _ADAPTERS:
-        _ADAPTERS[cls] = TypeAdapter(cls)
-    return _ADAPTERS[cls]
+def _parsers(cls: type[Any]) -> dict[str, Callable[[object], Any]]:
+    if cls not in _PARSERS:
+        _PARSERS[cls] = field_parsers(cls)
+    return _PARSERS[cls]
 
 
 def validate(cls: type[T], tree: Tree) -> T:
@@ -86,7 +88,7 @@ def _problems_of_no_kind(kind: object, tree: Tree) -> tuple[Problem, ...]:
     if isinstance(kind, list | dict):
         fault = "must be a single word"
     problems = [problem_at(tree, ("schedule",), f"{fault}; {_WHICH_KIND}")]
-    parsers = {key: parser for cls in KINDS.values() for key, parser in field_parsers(cls).items() if key != "name"}
+    parsers = {key: parser for cls in KINDS.values() for key, parser in _parsers(cls).items() if key != "name"}
     for key, value in tree.values.items():
         if key in parsers and value is not None:
             try:
@@ -101,17 +103,38 @@ def _problems_of_no_kind(kind: object, tree: Tree) -> tuple[Problem, ...]:
 def _validate(cls: type[T], tree: Tree, values: dict[str, Any], problems: list[Problem]) -> T:
     # A null resets a key to its default.
     given = {key: value for key, value in values.items() if value is not None}
-    try:
-        value: T = _adapter(cls).validate_python(given)
-    except ValidationError as error:
-        faults = error.errors(include_url=False)
-        problems += [_problem(tree, fault) for fault in faults]
-        faulty = {fault["loc"][0] for fault in faults if fault["loc"]}
-        if faulty:
-            problems += _faults_beside_each_other(cls, tree, given, faulty)
+    if not problems and (made := _straight(cls, given)) is not None:
+        return made
+    value, faults = _through_pydantic(cls, given)
+    problems += [_problem(tree, fault) for fault in faults]
+    faulty = {fault["loc"][0] for fault in faults if fault["loc"]}
+    if faulty:
+        problems += _faults_beside_each_other(cls, tree, given, faulty)
     if problems:
         raise BadFile(tuple(sorted(problems)))
     return value
+
+
+def _straight(cls: type[T], given: dict[str, Any]) -> T | None:
+    """The instance, by the parsers that pydantic would call; None at any fault, which pydantic then names."""
+    parsers = _parsers(cls)
+    try:
+        return cls(**{key: parsers[key](value) for key, value in given.items()})
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _through_pydantic(cls: type[T], given: dict[str, Any]) -> tuple[T, list[Any]]:
+    """The instance and no faults, or its faults, all of them."""
+    # Imported here: only who meets a fault pays for pydantic, which takes longer to load than 10,000 units to look at.
+    from pydantic import TypeAdapter, ValidationError
+
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    try:
+        return _ADAPTERS[cls].validate_python(given), []
+    except ValidationError as error:
+        return cast(T, None), list(error.errors(include_url=False))
 
 
 def _faults_beside_each_other(
@@ -120,7 +143,7 @@ def _faults_beside_each_other(
     """pydantic gives up on the class when one field is wrong; a unit's good fields are judged all the same."""
     if cls not in KINDS.values():
         return []  # there are no stand-ins for what other files lack
-    parsers = field_parsers(cls)
+    parsers = _parsers(cls)
     stand_ins = {key: value for key, value in _STAND_INS.items() if key in parsers}
     good = {key: parsers[key](value) for key, value in given.items() if key in parsers and key not in faulty}
     try:
