@@ -145,7 +145,11 @@ class _Builder:
 
     def build(self, events: Iterator[Any]) -> Tree:
         for event in events:
-            self._take(event)
+            if type(event) is yaml.ScalarEvent and not event.anchor and not event.tag:  # nearly all are
+                mark: Any = event.start_mark
+                self._scalar(event, (mark.line + 1, mark.column + 1))
+            else:
+                self._take(event)
         if self._root is None:
             self._root = {}
         if not isinstance(self._root, dict):
@@ -163,11 +167,8 @@ class _Builder:
         elif isinstance(event, yaml.NodeEvent) and event.anchor:
             raise self._bad(place, f"the anchor &{event.anchor} is not allowed; write the value out at each place")
         elif getattr(event, "tag", None):
-            raise self._bad(
-                place, f"the tag {event.tag.replace('tag:yaml.org,2002:', '!!')} is not allowed; write the plain value"
-            )
-        elif isinstance(event, yaml.ScalarEvent):
-            self._scalar(event, place)
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            raise self._bad(place, f"the tag {tag} is not allowed; write the plain value")
         elif isinstance(event, yaml.MappingStartEvent):
             self._open({}, place)
         elif isinstance(event, yaml.SequenceStartEvent):

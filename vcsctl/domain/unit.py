@@ -257,14 +257,22 @@ def stops_on_storage_loss(unit: Unit) -> bool:
     return bool(unit.groups) or unit.run_on == "any"
 
 
+def _default_of(f: dataclasses.Field[Any]) -> Any:
+    return f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+
+
+_DEFAULTS = {
+    kind: [(f.name, _default_of(f)) for f in dataclasses.fields(cls) if f.name != "name"] for kind, cls in KINDS.items()
+}
+
+
 def to_plain(unit: Unit) -> dict[str, Any]:
     """The unit as JSON values, defaults left out; `from_plain` reads it back."""
     plain: dict[str, Any] = {"schedule": unit.schedule, "name": unit.name}
-    for f in dataclasses.fields(unit):
-        value = getattr(unit, f.name)
-        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
-        if f.name != "name" and value != default:
-            plain[f.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+    for key, default in _DEFAULTS[unit.schedule]:
+        value = getattr(unit, key)
+        if value != default:
+            plain[key] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
     return plain
 
 
