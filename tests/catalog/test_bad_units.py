@@ -1,7 +1,8 @@
-"""Bad unit files and the exact sentence that each gets; whatever bytes come, a tree or a sentence."""
+"""Whatever bytes, keys and values come: a unit or sentences, never a fault of the reader itself."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcsctl.catalog.layers import Fragments, Layers, load, load_one
+from vcsctl.catalog.validate import load_unit
 from vcsctl.catalog.yaml_tree import BadFile, Tree, parse_tree
-from vcsctl.domain.unit import FixedTime
+from vcsctl.domain.unit import KINDS, FixedTime, from_plain, keys_of, to_plain
 
 P = "schedule: periodical\nexec: [/bin/true]\n"
 F = "schedule: fixed-time\nexec: [/bin/true]\n"
+KEYS = sorted({key for kind in KINDS for key in keys_of(kind)})
+NEEDED = {"periodical": {"period": "5"}, "fixed-time": {"run_at": "04:05"}}
+INNER_KEYS = ["attempts", "delay", "tcp", "http", "exec", "after", "period", "threshold", "nofile", "A"]
 
 
 @settings(deadline=None, derandomize=True, max_examples=500)
@@ -23,6 +28,28 @@ def test_any_bytes_are_a_tree_or_a_sentence(data: bytes) -> None:
         assert isinstance(parse_tree(data, "f"), Tree)
     except BadFile as error:
         assert error.problems
+
+
+TEXTS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(["5", "0", "5m", "04:05", "any", "daemon", "/x", "5 in 9s", "a:1", "-1", "9" * 5000]),
+)
+VALUES = st.recursive(
+    st.none() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS | st.sampled_from(INNER_KEYS), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
+@given(st.sampled_from([*KINDS, "x"]), st.dictionaries(st.sampled_from(KEYS), TEXTS | VALUES, max_size=3))
+def test_any_keys_and_values_are_a_unit_or_sentences(kind: str, content: dict[str, object]) -> None:
+    try:
+        unit = load_unit("x", Tree("f", {"exec": "/x", **NEEDED.get(kind, {}), "schedule": kind, **content}))
+    except BadFile as error:
+        assert all(problem.text and len(problem.text) < 300 for problem in error.problems)
+    else:
+        assert from_plain(json.loads(json.dumps(to_plain(unit)))) == unit
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import os
 from vcsctl.catalog.layers import Loaded, load, load_one
 from vcsctl.catalog.permissions import check_permissions
 from vcsctl.catalog.scan import DROP_IN, DROP_IN_FOLDER, UNIT_FILE, Fragments, Layers
+from vcsctl.catalog.yaml_tree import unreadable
 from vcsctl.domain.values import NAME_PATTERN
 from vcsctl.errors import Problem
 
@@ -59,7 +60,10 @@ def _verify_folder(folder: str, layers: Layers) -> set[Problem]:
     """The directory as the site's, above the vendor's units, so that drop-ins have something to change."""
     folder = folder.rstrip("/") or "/"
     if DROP_IN_FOLDER.fullmatch(os.path.basename(os.path.abspath(folder))):
-        files = [f"{folder}/{name}" for name in sorted(os.listdir(folder)) if DROP_IN.fullmatch(name)]
+        try:
+            files = [f"{folder}/{name}" for name in sorted(os.listdir(folder)) if DROP_IN.fullmatch(name)]
+        except OSError as error:
+            return {Problem(folder, 0, 0, "", unreadable(error))}
         return {problem for file in files for problem in _verify_file(file, layers)}
     vendor = layers.vendor
     if not os.path.isdir(vendor) or os.path.samefile(folder, vendor):
