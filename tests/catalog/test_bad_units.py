@@ -1,7 +1,8 @@
-"""Bad unit files and the exact sentence that each gets; whatever bytes come, a tree or a sentence."""
+"""Whatever bytes, keys and values come: a unit or sentences, never a fault of the reader itself."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,53 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcsctl.catalog.layers import Fragments, Layers, load, load_one
+from vcsctl.catalog.validate import load_unit
 from vcsctl.catalog.yaml_tree import BadFile, Tree, parse_tree
-from vcsctl.domain.unit import FixedTime
+from vcsctl.domain.unit import KINDS, FixedTime, from_plain, keys_of, to_plain
 
 P = "schedule: periodical\nexec: [/bin/true]\n"
 F = "schedule: fixed-time\nexec: [/bin/true]\n"
-CASES = [
-    ("no schedule", "exec: /bin/true\n", "1:1: schedule: is required; write daemon, periodical or fixed-time"),
-    ("unknown schedule", "schedule: cron\n", "1:1: schedule: cannot be 'cron'; write daemon, periodical or fixed-time"),
-    ("no period", P, "1:1: period: is required; write for example period: 5"),
-    ("no exec", "schedule: periodical\nperiod: 5\n", "1:1: exec: is required; write for example exec: [/usr/libexec/vcs/calculator]"),
-    ("period 0", P + "period: 0\n", "3:1: period: must be from 1 to 60, not 0; for a longer period use schedule: fixed-time with run_at"),
-    ("period 90", P + "period: 90\n", "3:1: period: must be from 1 to 60, not 90; for a longer period use schedule: fixed-time with run_at"),
-    ("period text", P + "period: five\n", "3:1: period: cannot read 'five' as a whole number; write a number from 1 to 60"),
-    ("align too large", P + "period: 5\nalign: 5\n", "4:1: align: must be less than the period (5), not 5; write a number from 0 to 4"),
-    ("typo", P + "period: 5\nalgin: 2\n", "4:1: algin: unknown key; did you mean 'align'?"),
-    ("key of another kind", F + "run_at: 04:05\nperiod: 5\n", "4:1: period: belongs to periodical services, and this one is fixed-time; remove it"),
-    ("midnight as 24:00", F + "run_at: 24:00\n", "3:1: run_at: cannot read '24:00' as a time of day; write HH:MM from 00:00 to 23:59; midnight is 00:00"),
-    ("second time bad", F + "run_at: [12:30, 7:00]\n", "3:17: run_at: cannot read '7:00' as a time of day; write HH:MM from 00:00 to 23:59"),
-    ("no times", F + "run_at: []\n", "3:1: run_at: is an empty list; write at least one value"),
-    ("twice the same time", F + "run_at: [04:05, 04:05]\n", "3:17: run_at: '04:05' is listed twice; remove one"),
-    ("bad day", F + "run_at: 04:05\ndays: [monday]\n", "4:8: days: cannot read 'monday' as a day; write mon to sun, 1 to 31, or last"),
-    ("bad zone", P + "period: 5\ntimezone: Berlin\n", "4:1: timezone: unknown time zone 'Berlin'; write an IANA name such as Europe/Berlin or UTC"),
-    ("bad duration", P + "period: 5\ntimeout: 2 hours\n", "4:1: timeout: cannot read '2 hours' as a duration; write for example 90s, 15m, 2h or 1h30m"),
-    ("zero duration", P + "period: 5\ntimeout: 0\n", "4:1: timeout: must be more than 0 and at most 8784h, not 0"),
-    ("bad group name", P + "period: 5\ngroups: [Billing]\n", "4:10: groups: bad name 'Billing'; write up to 63 of a-z, 0-9 and -, beginning with a letter or digit"),
-    ("relative program", "schedule: periodical\nperiod: 5\nexec: bin/x\n", "3:1: exec: 'bin/x' is a relative path; write the program's absolute path"),
-    ("open quote in exec", "schedule: periodical\nperiod: 5\nexec: sh -c \"x\n", "3:1: exec: cannot be split into words (No closing quotation); close the quote, or write a list"),
-    ("bad signal", P + "period: 5\nstop_signal: STOP\n", "4:1: stop_signal: cannot be 'STOP'; write one of TERM, INT, HUP, QUIT, USR1, USR2, KILL, ABRT, WINCH"),
-    ("bad truth", P + "period: 5\nenabled: maybe\n", "4:1: enabled: cannot read 'maybe' as true or false; write true or false"),
-    ("own variable", P + "period: 5\nenvironment: {VCS_X: a}\n", "4:1: environment: VCS_X is set by vcsd for every run; choose another name"),
-    ("bad limit", P + "period: 5\nlimits: {files: 3}\n", "4:1: limits: unknown limit 'files'; write one of as, core, cpu, data, fsize, memlock, nofile, nproc, rss, stack"),
-    ("bad retries", P + "period: 5\nretries: {tries: 3}\n", "4:1: retries: unknown key 'tries'; write attempts, delay, max_delay"),
-    ("twice the same key", P + "period: 5\nperiod: 6\n", "4:1: period: is given twice, first in line 3; remove one"),
-    ("anchor", P + "period: &x 5\n", "3:9: period: anchors and aliases (& and *) are not allowed; write the value out"),
-    ("tag", P + "period: !!int 5\n", "3:9: period: tags (tag:yaml.org,2002:int) are not allowed; write the plain value"),
-    ("two documents", P + "---\n" + P, "3:1: a second document; write one unit in one file"),
-    ("tab", "schedule: periodical\nlimits:\n\tnofile: 3\n", "3:1: a character that cannot stand here; indent with spaces, and quote texts that begin with @, ` or %"),
-    ("a list", "- 1\n", "1:1: must be a map; write KEY: VALUE lines"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_bad_unit_gets_its_sentence(tmp_path: Path, text: str, expected: str) -> None:
-    path = tmp_path / "x.yaml"
-    path.write_text(text)
-    loaded = load_one(Fragments("x", str(path)))
-    assert [str(problem).removeprefix(f"{path}:") for problem in loaded.problems] == [expected]
+KEYS = sorted({key for kind in KINDS for key in keys_of(kind)})
+NEEDED = {"periodical": {"period": "5"}, "fixed-time": {"run_at": "04:05"}}
+INNER_KEYS = ["attempts", "delay", "tcp", "http", "exec", "after", "period", "threshold", "nofile", "A"]
 
 
 @settings(deadline=None, derandomize=True, max_examples=500)
@@ -65,6 +28,28 @@ def test_any_bytes_are_a_tree_or_a_sentence(data: bytes) -> None:
         assert isinstance(parse_tree(data, "f"), Tree)
     except BadFile as error:
         assert error.problems
+
+
+TEXTS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(["5", "0", "5m", "04:05", "any", "daemon", "/x", "5 in 9s", "a:1", "-1", "9" * 5000]),
+)
+VALUES = st.recursive(
+    st.none() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS | st.sampled_from(INNER_KEYS), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
+@given(st.sampled_from([*KINDS, "x"]), st.dictionaries(st.sampled_from(KEYS), TEXTS | VALUES, max_size=3))
+def test_any_keys_and_values_are_a_unit_or_sentences(kind: str, content: dict[str, object]) -> None:
+    try:
+        unit = load_unit("x", Tree("f", {"exec": "/x", **NEEDED.get(kind, {}), "schedule": kind, **content}))
+    except BadFile as error:
+        assert all(problem.text and len(problem.text) < 300 for problem in error.problems)
+    else:
+        assert from_plain(json.loads(json.dumps(to_plain(unit)))) == unit
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ nothing is expanded, nothing is made but texts, lists and maps.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,13 +16,17 @@ from typing import Any
 
 import yaml
 
+from vcsctl.catalog.yaml_faults import Place as Place
+from vcsctl.catalog.yaml_faults import syntax_fault
 from vcsctl.errors import USAGE, Problem, VcsError
 
 LARGEST_FILE = 256 * 1024  # a unit is a page; a file beyond this is something else
 DEEPEST = 8
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it: ten times faster
+# What YAML does not count as text (NUL and its like mean that this is no text file at all), and the line ends that
+# no editor shows as one: the lines that we name must be those that people see.
+_UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _NULLS = ("", "~", "null", "Null", "NULL")
-Place = tuple[int, int]
 KeyPath = tuple[str | int, ...]
 
 
@@ -43,6 +48,10 @@ class Tree:
     values: dict[str, Any]
     places: Mapping[KeyPath, Place] = field(default_factory=dict)
 
+    def file_of(self, path: KeyPath) -> str:
+        """The file that a place lies in; a tree merged from several knows better."""
+        return self.path
+
 
 def read_tree(path: str) -> Tree:
     """Raises BadFile."""
@@ -54,18 +63,20 @@ def read_bytes(path: str) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise _bad(path, None, "", f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise _bad(path, None, "", unreadable(error)) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _bad(path, None, "", "is not a regular file; remove it or put a file in its place")
+        if status.st_size > LARGEST_FILE:
+            raise _bad(path, None, "", _too_large(status.st_size))
+        # It may grow while it is read; files under /proc say that they are empty.
         data = os.read(descriptor, LARGEST_FILE + 1)
-        if max(status.st_size, len(data)) > LARGEST_FILE:
-            size = max(status.st_size, len(data))
-            raise _bad(path, None, "", f"is too large ({size} bytes); a unit file has at most {LARGEST_FILE}")
+        if len(data) > LARGEST_FILE:
+            raise _bad(path, None, "", _too_large(len(data)))
         return data
     except OSError as error:
-        raise _bad(path, None, "", f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise _bad(path, None, "", unreadable(error)) from None
     finally:
         os.close(descriptor)
 
@@ -73,51 +84,40 @@ def read_bytes(path: str) -> bytes:
 def parse_tree(data: bytes, path: str) -> Tree:
     """Raises BadFile with the first fault: what follows a broken place cannot be trusted."""
     if len(data) > LARGEST_FILE:
-        raise _bad(path, None, "", f"is too large ({len(data)} bytes); a unit file has at most {LARGEST_FILE}")
+        raise _bad(path, None, "", _too_large(len(data)))
     text = _decoded(data, path)
     try:
         return _Builder(path).build(yaml.parse(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = (mark.line + 1, mark.column + 1) if mark else None
-        raise _bad(path, place, "", _syntax(error)) from None
+        place, sentence = syntax_fault(error, text)
+        raise _bad(path, place, "", sentence) from None
     except yaml.YAMLError:
-        raise _bad(path, None, "", "cannot be read as YAML; rewrite it") from None
-
-
-def _syntax(error: yaml.MarkedYAMLError) -> str:
-    problem = (error.problem or "").lower()
-    if "tab" in problem or "cannot start any token" in problem:
-        return "a character that cannot stand here; indent with spaces, and quote texts that begin with @, ` or %"
-    if "mapping values are not allowed" in problem:
-        return "a second ': ' in one line, or wrong indentation; quote the text or indent it as its neighbours"
-    if "did not find expected ',' or" in problem:
-        return "a list or map that is not closed; close it with ] or }"
-    if "could not find expected ':'" in problem:
-        return "a key without ': '; write KEY: VALUE"
-    if "unexpected end of stream" in problem:
-        return "a quoted text that is not closed; close the quote"
-    if "did not find expected key" in problem or "block mapping" in (error.context or ""):
-        return "wrong indentation; begin every key of a map in the same column"
-    return f"cannot be read as YAML ({problem or 'syntax error'}); rewrite the line"
+        raise _bad(path, None, "", "cannot be read as YAML; write KEY: VALUE lines") from None
 
 
 def _decoded(data: bytes, path: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _bad(path, _place_of(data, error.start), "", "is not UTF-8; save the file as UTF-8") from None
-    for offset, character in enumerate(text):
-        if (character < " " and character not in "\n\r\t") or character == "\x7f":
-            place = _place_of(text[:offset].encode() + b"?", len(text[:offset].encode()))
-            what = f"contains the control character {ord(character):#04x}; it is not a text file, or remove it"
-            raise _bad(path, place, "", what)
+        before = error.object[: error.start].decode()  # the codec counts from behind a byte order mark
+        place = before.count("\n") + 1, len(before) - before.rfind("\n")
+        byte = f"{error.object[error.start]:#04x}"
+        raise _bad(path, place, "", f"the byte {byte} is not UTF-8; save the file as UTF-8") from None
+    if match := _UNREADABLE.search(text):
+        place = text.count("\n", 0, match.start()) + 1, match.start() - text.rfind("\n", 0, match.start())
+        what = f"U+{ord(match[0]):04X} is a control character; remove it, or put a text file here"
+        raise _bad(path, place, "", what)
     return text
 
 
-def _place_of(data: bytes, offset: int) -> Place:
-    before = data[:offset]
-    return before.count(b"\n") + 1, offset - before.rfind(b"\n")
+def unreadable(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; mend the path, or remove the link that leads nowhere"
+    return f"cannot be read: {(error.strerror or str(error)).lower()}; remove the file or mend its mode"
+
+
+def _too_large(size: int) -> str:
+    return f"is too large ({size} bytes); a unit file has at most {LARGEST_FILE}"
 
 
 def _bad(path: str, place: Place | None, key: str, text: str) -> BadFile:
@@ -140,15 +140,20 @@ class _Builder:
         self._stack: list[_Open] = []
         self._root: Any = None
         self._places: dict[KeyPath, Place] = {}
+        self._first: Place = (1, 1)  # where the content begins
         self._documents = 0
 
     def build(self, events: Iterator[Any]) -> Tree:
         for event in events:
-            self._take(event)
+            if type(event) is yaml.ScalarEvent and not event.anchor and not event.tag:  # nearly all are
+                mark: Any = event.start_mark
+                self._scalar(event, (mark.line + 1, mark.column + 1))
+            else:
+                self._take(event)
         if self._root is None:
             self._root = {}
         if not isinstance(self._root, dict):
-            raise _bad(self._path, (1, 1), "", "must be a map; write KEY: VALUE lines")
+            raise _bad(self._path, self._first, "", "is not a map of keys; write KEY: VALUE lines")
         return Tree(self._path, self._root, self._places)
 
     def _take(self, event: Any) -> None:
@@ -157,13 +162,13 @@ class _Builder:
             self._documents += 1
             if self._documents > 1:
                 raise self._bad(place, "a second document; write one unit in one file")
-        elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise self._bad(place, "anchors and aliases (& and *) are not allowed; write the value out")
-        elif getattr(event, "tag", None) and not isinstance(event, yaml.DocumentStartEvent):
-            if not getattr(event, "implicit", (False,)) or event.tag != "!":
-                raise self._bad(place, f"tags ({event.tag}) are not allowed; write the plain value")
-        elif isinstance(event, yaml.ScalarEvent):
-            self._scalar(event, place)
+        elif isinstance(event, yaml.AliasEvent):
+            raise self._bad(place, f"the alias *{event.anchor} is not allowed; write the value out")
+        elif isinstance(event, yaml.NodeEvent) and event.anchor:
+            raise self._bad(place, f"the anchor &{event.anchor} is not allowed; write the value out at each place")
+        elif getattr(event, "tag", None):
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            raise self._bad(place, f"the tag {tag} is not allowed; write the plain value")
         elif isinstance(event, yaml.MappingStartEvent):
             self._open({}, place)
         elif isinstance(event, yaml.SequenceStartEvent):
@@ -186,21 +191,25 @@ class _Builder:
         top = self._stack[-1] if self._stack else None
         if top is not None and isinstance(top.container, dict) and top.key is None:
             self._key(top, event.value, place)
-            return
-        self._put(None if is_plain and event.value in _NULLS else event.value, place)
+        else:
+            self._put(None if is_plain and event.value in _NULLS else event.value, place)
 
     def _key(self, top: _Open, key: str, place: Place) -> None:
         if key == "<<":
             raise self._bad(place, "merge keys (<<) are not allowed; write the keys out")
+        if not key:
+            raise self._bad(place, "the key before ':' is empty; write KEY: VALUE")
         if (*top.path, key) in self._places:
             line = self._places[*top.path, key][0]
-            raise _bad(self._path, place, key, f"is given twice, first in line {line}; remove one")
+            what = f"{key} is" if top.path else "is"
+            fault = f"{what} given twice, first in line {line}; remove one of them"
+            raise _bad(self._path, place, str(top.path[0]) if top.path else key, fault)
         self._places[*top.path, key] = place
         top.key = key
 
     def _put(self, value: Any, place: Place) -> None:
         if not self._stack:
-            self._root = value if value is not None else {}
+            self._root, self._first = (value if value is not None else {}), place
             return
         top = self._stack[-1]
         if isinstance(top.container, list):

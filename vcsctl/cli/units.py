@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
-from vcsctl.catalog.layers import UNIT_FILE, Fragments, Layers, cross_problems, load, load_one, scan
+from vcsctl.catalog import inspect
+from vcsctl.catalog.scan import Layers, scan
 from vcsctl.cli.context import Context, show, show_json
-from vcsctl.errors import USAGE, NotRunningError, Problem, UnknownUnitError
+from vcsctl.errors import USAGE, NotRunningError, UnknownUnitError, UsageError
 from vcsctl.vcsd.control import ask
 
 _PATIENCE_S = 60.0
@@ -44,14 +43,20 @@ def cat(context: Context, name: str) -> None:
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--as", "name", metavar="NAME", help="Judge one file, whatever it is called, as the unit NAME.")
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer.")
 @click.pass_obj
-def verify(context: Context, paths: tuple[str, ...], output: str) -> None:
+def verify(context: Context, paths: tuple[str, ...], name: str | None, output: str) -> None:
     """Check unit files or directories of them; without any, all that vcsd would read.
 
     Silent and 0 when all is well, else each problem with its place and exit code 2.
     """
-    problems = sorted({problem for path in paths for problem in _verify(path)}) if paths else _verify_all(context)
+    if name is not None and len(paths) != 1:
+        raise UsageError("--as judges one file; write vcsctl verify --as NAME FILE")
+    if name is not None:
+        problems = inspect.verify_as(name, paths[0])
+    else:
+        problems = inspect.verify(paths, Layers(context.where.vendor_units, context.where.site_units))
     if output == "json":
         fields = ("path", "line", "column", "key", "text", "warning")
         show_json("problems", [{field: getattr(problem, field) for field in fields} for problem in problems])
@@ -60,23 +65,6 @@ def verify(context: Context, paths: tuple[str, ...], output: str) -> None:
             click.echo(str(problem), err=problem.warning)
     if any(not problem.warning for problem in problems):
         raise click.exceptions.Exit(USAGE)
-
-
-def _verify(path: str) -> list[Problem]:
-    if os.path.isdir(path):
-        loaded, problems = load(Layers(path, ""))
-        return problems + [problem for one in loaded.values() for problem in one.problems]
-    match = UNIT_FILE.fullmatch(os.path.basename(path))
-    if match is None:
-        text = "is not named as a unit file; name it like backup-manager.yaml (a-z, 0-9 and -)"
-        return [Problem(path, 0, 0, "", text)]
-    one = load_one(Fragments(match[1], path))
-    return [*one.problems, *cross_problems({one.name: one})]
-
-
-def _verify_all(context: Context) -> list[Problem]:
-    loaded, problems = load(Layers(context.where.vendor_units, context.where.site_units))
-    return sorted(problems + [problem for one in loaded.values() for problem in one.problems])
 
 
 COMMANDS: dict[str, click.Command] = {"reload": reload, "cat": cat, "verify": verify}

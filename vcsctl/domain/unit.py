@@ -50,7 +50,7 @@ ExitCode = values.whole_number(0, 255)
 
 
 def _parse_exit_codes(value: object) -> tuple[int, ...]:
-    return tuple(ExitCode(item) for item in values.as_list(value))
+    return tuple(int(code) for code in values.unique_list(lambda item: str(ExitCode(item)), lowest=1)(value))
 
 
 def _nested(cls: type[Any]) -> Callable[[object], Any]:
@@ -58,16 +58,18 @@ def _nested(cls: type[Any]) -> Callable[[object], Any]:
 
     def parse(value: object) -> Any:
         if not isinstance(value, Mapping):
-            raise ValueError(f"must be a map of {', '.join(field_parsers(cls))}")
+            raise ValueError(f"must be a map; write one or more of {', '.join(field_parsers(cls))} below it")
         parsers = field_parsers(cls)
         found: dict[str, Any] = {}
         for key, item in value.items():
             if key not in parsers:
-                raise ValueError(f"unknown key {key!r}; write {', '.join(parsers)}")
+                raise values.ItemError(key, f"unknown key {values.quoted(key)}; write {', '.join(parsers)}")
+            if item is None:
+                continue  # resets to the default
             try:
                 found[key] = parsers[key](item)
             except ValueError as error:
-                raise ValueError(f"{key}: {error}") from None
+                raise values.ItemError(key, f"{key}: {error}") from None
         return cls(**found)
 
     return parse
@@ -107,7 +109,7 @@ class Probe:
 
     def __post_init__(self) -> None:
         if sum(way not in (None, ()) for way in (self.tcp, self.http, self.exec, self.after)) != 1:
-            raise ValueError("needs exactly one of tcp, http, exec, after")
+            raise ValueError("needs exactly one of tcp, http, exec, after; write for example {tcp: 127.0.0.1:1812}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,7 @@ class Health:
 
     def __post_init__(self) -> None:
         if sum(way not in (None, ()) for way in (self.tcp, self.http, self.exec)) != 1:
-            raise ValueError("needs exactly one of tcp, http, exec")
+            raise ValueError("needs exactly one of tcp, http, exec; write for example {tcp: 127.0.0.1:1812}")
 
 
 def _parse_ready(value: object) -> Probe | str:
@@ -141,7 +143,7 @@ class UnitBase:
     schedule: ClassVar[Kind]
 
     name: Annotated[str, Parsed(values.parse_name)]
-    title: Text = ""
+    title: Annotated[str, Parsed(values.parse_line)] = ""
     description: Text = ""
     provider: Annotated[str, Parsed(values.one_of("builtin", "package", "site"))] = "site"
     enabled: Bool = True
@@ -255,14 +257,22 @@ def stops_on_storage_loss(unit: Unit) -> bool:
     return bool(unit.groups) or unit.run_on == "any"
 
 
+def _default_of(f: dataclasses.Field[Any]) -> Any:
+    return f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+
+
+_DEFAULTS = {
+    kind: [(f.name, _default_of(f)) for f in dataclasses.fields(cls) if f.name != "name"] for kind, cls in KINDS.items()
+}
+
+
 def to_plain(unit: Unit) -> dict[str, Any]:
     """The unit as JSON values, defaults left out; `from_plain` reads it back."""
     plain: dict[str, Any] = {"schedule": unit.schedule, "name": unit.name}
-    for f in dataclasses.fields(unit):
-        value = getattr(unit, f.name)
-        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
-        if f.name != "name" and value != default:
-            plain[f.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+    for key, default in _DEFAULTS[unit.schedule]:
+        value = getattr(unit, key)
+        if value != default:
+            plain[key] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
     return plain
 
 
@@ -294,7 +304,7 @@ def with_fields(unit: Unit, fields: Mapping[str, object]) -> Unit:
             "schedule", "cannot change between daemon and the timed kinds; that is configured at deployment"
         )
     if kind not in KINDS:
-        raise FieldError("schedule", f"cannot be {kind!r}; write periodical or fixed-time")
+        raise FieldError("schedule", f"cannot be {values.quoted(kind)}; write periodical or fixed-time")
     cls = KINDS[kind]
     parsers = field_parsers(cls)
     found: dict[str, Any] = {f.name: getattr(unit, f.name) for f in dataclasses.fields(cls) if hasattr(unit, f.name)}

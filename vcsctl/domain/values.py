@@ -14,27 +14,46 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 NODE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-DURATION_PATTERN = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
-NUMBER_PATTERN = re.compile(r"\d+(?:\.\d+)?")
+# [0-9] and not \d, which takes the digits of every script; bounded, since int() refuses very long numbers.
+DURATION_PATTERN = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?(?:([0-9]{1,9})ms)?")
+NUMBER_PATTERN = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 ENVIRONMENT_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ACCOUNT_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
-TIME_PATTERN = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d")
+_CONTROL_PATTERN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # would do something to a terminal
+_ADDRESS_PATTERN = re.compile(r"(?:[^\s:]+:|\[[0-9A-Fa-f:.]+\]:)?[0-9]{1,5}")
+TIME_PATTERN = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 LONGEST_DURATION_S = 366 * 24 * 3600.0  # beyond a year a typo is likelier than a wish
+_LONGEST_QUOTE = 60  # characters of a value that a message repeats
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL", "ABRT", "WINCH")
 LIMITS = ("as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "rss", "stack")
+
+
+def quoted(text: str) -> str:
+    """A value as a message shows it: in one line and not too long."""
+    return repr(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")
 
 
 def text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     if value is None:
-        raise ValueError("is empty; write a value or leave the key out")
-    raise ValueError("must be a single value, not a list or a map")
+        raise ValueError("is empty; write a value or leave it out")
+    raise ValueError(f"must be a single value, not a {'map' if isinstance(value, Mapping) else 'list'}; write one")
 
 
 def parse_text(value: object) -> str:
-    return text_of(value)
+    text = text_of(value)
+    if match := _CONTROL_PATTERN.search(text):
+        raise ValueError(f"contains the control character U+{ord(match[0]):04X}; remove it")
+    return text
+
+
+def parse_line(value: object) -> str:
+    text = text_of(value)
+    if not text.isprintable():
+        raise ValueError("must be one line of readable text; write the rest into description")
+    return text
 
 
 def parse_bool(value: object) -> bool:
@@ -43,7 +62,7 @@ def parse_bool(value: object) -> bool:
         return True
     if text in ("false", "no", "off"):
         return False
-    raise ValueError(f"cannot read {text_of(value)!r} as true or false; write true or false")
+    raise ValueError(f"cannot read {quoted(text_of(value))} as true or false; write true or false")
 
 
 def whole_number(lowest: int, highest: int, hint: str = "") -> Callable[[object], int]:
@@ -51,8 +70,8 @@ def whole_number(lowest: int, highest: int, hint: str = "") -> Callable[[object]
 
     def parse(value: object) -> int:
         text = text_of(value)
-        if not re.fullmatch(r"-?\d{1,9}", text):
-            raise ValueError(f"cannot read {text!r} as a whole number; write a number from {lowest} to {highest}")
+        if not re.fullmatch(r"-?[0-9]{1,9}", text):
+            raise ValueError(f"cannot read {quoted(text)} as a whole number; write a number from {lowest} to {highest}")
         number = int(text)
         if not lowest <= number <= highest:
             raise ValueError(f"must be from {lowest} to {highest}, not {number}{hint}")
@@ -70,9 +89,9 @@ def parse_duration(value: object) -> float:
         hours, minutes, whole, milli = (int(part or 0) for part in match.groups())
         seconds = hours * 3600 + minutes * 60 + whole + milli / 1000
     else:
-        raise ValueError(f"cannot read {text!r} as a duration; write for example 90s, 15m, 2h or 1h30m")
+        raise ValueError(f"cannot read {quoted(text)} as a duration; write for example 90s, 15m, 2h or 1h30m")
     if not 0 < seconds <= LONGEST_DURATION_S:
-        raise ValueError(f"must be more than 0 and at most 8784h, not {text}")
+        raise ValueError(f"must be more than 0 and at most 8784h, not {text[:_LONGEST_QUOTE]}")
     return seconds
 
 
@@ -80,7 +99,7 @@ def one_of(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         text = text_of(value)
         if text not in words:
-            raise ValueError(f"cannot be {text!r}; write {', '.join(words[:-1])} or {words[-1]}")
+            raise ValueError(f"cannot be {quoted(text)}; write {', '.join(words[:-1])} or {words[-1]}")
         return text
 
     return parse
@@ -89,32 +108,48 @@ def one_of(*words: str) -> Callable[[object], str]:
 def parse_name(value: object) -> str:
     text = text_of(value)
     if not NAME_PATTERN.fullmatch(text):
-        raise ValueError(f"bad name {text!r}; write up to 63 of a-z, 0-9 and -, beginning with a letter or digit")
+        raise ValueError(f"bad name {quoted(text)}; write up to 63 of a-z, 0-9 and -, beginning with a letter or digit")
     return text
 
 
 def parse_node(value: object) -> str:
     text = text_of(value)
     if not NODE_PATTERN.fullmatch(text.removeprefix("label:")):
-        raise ValueError(f"bad node {text!r}; write a node's name or label:NAME")
+        raise ValueError(f"bad node {quoted(text)}; write a node's name or label:NAME")
     return text
 
 
 def parse_argv(value: object) -> tuple[str, ...]:
-    if isinstance(value, list):
-        argv = [text_of(item) for item in value]
-    else:
-        try:
-            argv = shlex.split(text_of(value))
-        except ValueError as error:
-            raise ValueError(f"cannot be split into words ({error}); close the quote, or write a list") from None
+    argv = _listed_words(value) if isinstance(value, list) else _split_words(value)
     if not argv or not argv[0]:
         raise ValueError("names no program; write for example [/usr/libexec/vcs/calculator]")
     if "/" in argv[0] and not argv[0].startswith("/"):
-        raise ValueError(f"{argv[0]!r} is a relative path; write the program's absolute path")
-    if any("\0" in word for word in argv):
-        raise ValueError("contains a NUL character; remove it")
+        raise ValueError(f"{quoted(argv[0])} is a relative path; write the program's absolute path")
+    for place, word in enumerate(argv):
+        if "\0" in word:
+            raise ItemError(place, "contains a NUL character; remove it")
     return tuple(argv)
+
+
+def _listed_words(items: list[Any]) -> list[str]:
+    for place, item in enumerate(items):
+        if item is None:
+            raise ItemError(place, 'has an empty item; write "" for an empty argument')
+        if not isinstance(item, str):
+            raise ItemError(place, "has an item that is a list or a map; write each argument as one text")
+    return items
+
+
+def _split_words(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        raise ValueError("must be a list of texts, not a map; write for example [/usr/libexec/vcs/calculator]")
+    text = text_of(value)
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        remedy = "write the backslash twice" if "escape" in str(error) else "close the quote"
+        fault = f"cannot be split into words ({str(error).lower()})"
+        raise ValueError(f"{fault}; {remedy}, or write a list") from None
 
 
 def parse_time_of_day(value: object) -> str:
@@ -122,7 +157,7 @@ def parse_time_of_day(value: object) -> str:
     text = text_of(value)
     if not TIME_PATTERN.fullmatch(text):
         hint = "; midnight is 00:00" if text == "24:00" else ""
-        raise ValueError(f"cannot read {text!r} as a time of day; write HH:MM from 00:00 to 23:59{hint}")
+        raise ValueError(f"cannot read {quoted(text)} as a time of day; write HH:MM from 00:00 to 23:59{hint}")
     return text
 
 
@@ -130,9 +165,9 @@ def parse_day(value: object) -> str:
     text = text_of(value).lower()
     if text in WEEKDAYS or text == "last":
         return text
-    if re.fullmatch(r"\d{1,2}", text) and 1 <= int(text) <= 31:
+    if re.fullmatch(r"[0-9]{1,2}", text) and 1 <= int(text) <= 31:
         return str(int(text))
-    raise ValueError(f"cannot read {text!r} as a day; write mon to sun, 1 to 31, or last")
+    raise ValueError(f"cannot read {quoted(text)} as a day; write mon to sun, 1 to 31, or last")
 
 
 def parse_timezone(value: object) -> str:
@@ -140,21 +175,21 @@ def parse_timezone(value: object) -> str:
     try:
         ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"unknown time zone {text!r}; write an IANA name such as Europe/Berlin or UTC") from None
+        raise ValueError(f"unknown time zone {quoted(text)}; write an IANA name such as Europe/Berlin or UTC") from None
     return text
 
 
 def parse_signal(value: object) -> str:
     text = text_of(value).upper().removeprefix("SIG")
     if text not in SIGNALS:
-        raise ValueError(f"cannot be {text_of(value)!r}; write one of {', '.join(SIGNALS)}")
+        raise ValueError(f"cannot be {quoted(text_of(value))}; write one of {', '.join(SIGNALS)}")
     return text
 
 
 def parse_path(value: object) -> str:
     text = text_of(value)
     if not text.startswith("/") or "\0" in text:
-        raise ValueError(f"{text!r} is not an absolute path; write it from / on")
+        raise ValueError(f"{quoted(text)} is not an absolute path; write it from / on")
     return text
 
 
@@ -168,14 +203,14 @@ def parse_optional_path(value: object) -> str:
 def parse_account(value: object) -> str:
     text = text_of(value)
     if not ACCOUNT_PATTERN.fullmatch(text):
-        raise ValueError(f"bad account {text!r}; write a user's or group's name or number")
+        raise ValueError(f"bad account {quoted(text)}; write a user's or group's name or number")
     return text
 
 
 def parse_umask(value: object) -> int:
     text = text_of(value)
     if not re.fullmatch(r"0?[0-7]{3}", text):
-        raise ValueError(f"cannot read {text!r} as a umask; write three octal digits such as 027")
+        raise ValueError(f"cannot read {quoted(text)} as a umask; write three octal digits such as 027")
     return int(text, 8)
 
 
@@ -184,11 +219,13 @@ def parse_environment(value: object) -> dict[str, str]:
         raise ValueError("must be a map; write NAME: value lines below it")
     for name, content in value.items():
         if not ENVIRONMENT_NAME_PATTERN.fullmatch(name):
-            raise ValueError(f"bad variable name {name!r}; write letters, digits and _")
+            raise ItemError(name, f"bad variable name {quoted(name)}; write letters, digits and _")
         if name.startswith("VCS_"):
-            raise ValueError(f"{name} is set by vcsd for every run; choose another name")
+            raise ItemError(name, f"{name} is set by vcsd for every run; choose another name")
+        if content is None:
+            raise ItemError(name, f'{name} has no value; write {name}: "" for an empty one')
         if not isinstance(content, str) or "\0" in content:
-            raise ValueError(f"the value of {name} must be a single text")
+            raise ItemError(name, f"the value of {name} must be a single text, not a list or a map")
     return dict(value)
 
 
@@ -199,27 +236,30 @@ def parse_limits(value: object) -> dict[str, tuple[int, int]]:
     limits: dict[str, tuple[int, int]] = {}
     for name, content in value.items():
         if name not in LIMITS:
-            raise ValueError(f"unknown limit {name!r}; write one of {', '.join(LIMITS)}")
-        soft, _, hard = text_of(content).partition(":")
-        limits[name] = (_limit(name, soft), _limit(name, hard or soft))
+            raise ItemError(name, f"unknown limit {quoted(name)}; write one of {', '.join(LIMITS)}")
+        try:
+            soft, _, hard = text_of(content).partition(":")
+            limits[name] = (_limit(soft), _limit(hard or soft))
+        except ValueError as error:
+            raise ItemError(name, f"{name}: {error}") from None
         if limits[name][1] != -1 and not -1 < limits[name][0] <= limits[name][1]:
-            raise ValueError(f"{name}: the soft limit must not be above the hard one")
+            raise ItemError(name, f"{name}: the soft limit is above the hard one; write SOFT:HARD with SOFT <= HARD")
     return limits
 
 
-def _limit(name: str, text: str) -> int:
+def _limit(text: str) -> int:
     if text == "unlimited":
         return -1
-    if not re.fullmatch(r"\d{1,18}", text):
-        raise ValueError(f"{name}: cannot read {text!r}; write a whole number, SOFT:HARD or unlimited")
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(f"cannot read {quoted(text)}; write a whole number, SOFT:HARD or unlimited")
     return int(text)
 
 
 def parse_start_limit(value: object) -> tuple[int, float]:
     """(starts, within seconds), from for example `5 in 60s`."""
-    match = re.fullmatch(r"(\d{1,4}) in (\S+)", text_of(value))
+    match = re.fullmatch(r"([0-9]{1,4}) in (\S+)", text_of(value))
     if not match or int(match[1]) < 1:
-        raise ValueError(f"cannot read {text_of(value)!r}; write for example 5 in 60s")
+        raise ValueError(f"cannot read {quoted(text_of(value))}; write for example 5 in 60s")
     return int(match[1]), parse_duration(match[2])
 
 
@@ -227,15 +267,15 @@ def parse_address(value: object) -> str:
     """`HOST:PORT` or `PORT` (this machine)."""
     text = text_of(value)
     port = text.rpartition(":")[2]
-    if not re.fullmatch(r"\d{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise ValueError(f"cannot read {text!r} as an address; write HOST:PORT, for example 127.0.0.1:1812")
+    if not _ADDRESS_PATTERN.fullmatch(text) or not 1 <= int(port) <= 65535:
+        raise ValueError(f"cannot read {quoted(text)} as an address; write HOST:PORT, for example 127.0.0.1:1812")
     return text
 
 
 def parse_url(value: object) -> str:
     text = text_of(value)
     if not re.fullmatch(r"https?://[^\s/]+\S*", text):
-        raise ValueError(f"cannot read {text!r} as a URL; write for example http://127.0.0.1:8080/health")
+        raise ValueError(f"cannot read {quoted(text)} as a URL; write for example http://127.0.0.1:8080/health")
     return text
 
 
@@ -244,7 +284,7 @@ def as_list(value: object) -> list[Any]:
     if isinstance(value, list):
         return value
     if isinstance(value, Mapping):
-        raise ValueError("must be a list, not a map")
+        raise ValueError("must be a list, not a map; write [ONE, TWO] or '- ONE' lines")
     return [text_of(value)]
 
 
@@ -259,7 +299,7 @@ def unique_list(parse: Callable[[object], str], *, lowest: int = 0) -> Callable[
             except ValueError as error:
                 raise ItemError(place, str(error)) from None
             if parsed in items:
-                raise ItemError(place, f"{parsed!r} is listed twice; remove one")
+                raise ItemError(place, f"{quoted(parsed)} is listed twice; remove one")
             items.append(parsed)
         if len(items) < lowest:
             raise ValueError("is an empty list; write at least one value")
@@ -269,8 +309,8 @@ def unique_list(parse: Callable[[object], str], *, lowest: int = 0) -> Callable[
 
 
 class ItemError(ValueError):
-    """A fault of one item of a list, so that the message can point at its line."""
+    """A fault of one item of a list or one key of a map, so that the message can point at its line."""
 
-    def __init__(self, place: int, text: str) -> None:
+    def __init__(self, place: int | str, text: str) -> None:
         super().__init__(text)
         self.place = place
