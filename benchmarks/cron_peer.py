@@ -21,7 +21,10 @@ NAME = "busybox crond"
 def beside(lines: list[Line]) -> list[Line]:
     """The lines with the peer's figure in those that have one."""
     found = measure()
-    return [replace(line, peer=NAME, peer_value=found.get(_due(line))) if found else _without(line) for line in lines]
+    return [
+        replace(line, peer=NAME, peer_value=found.get(_due(line))) if found and _due(line) else _without(line)
+        for line in lines
+    ]
 
 
 def _due(line: Line) -> int:

@@ -94,7 +94,7 @@ def main(benchmarks: dict[str, Callable[[Options], list[Line]]]) -> None:
     parser = argparse.ArgumentParser(description="Measures vcsctl, with peers beside it where they are installed.")
     if len(benchmarks) > 1:
         parser.add_argument("only", nargs="*", help=f"some of: {', '.join(benchmarks)}; default: all")
-    parser.add_argument("--samples", type=int, default=2, help="minutes with one slot due")
+    parser.add_argument("--samples", type=int, default=1, help="minutes with one slot due")
     parser.add_argument("--repetitions", type=int, default=20, help="of what takes milliseconds")
     parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS", help="how long to watch vcsd idle")
     parser.add_argument("--json", metavar="FILE", help="keep the results")
