@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test check clean
+.PHONY: run test check bench clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,14 @@ check: $(VENV)/.made
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+# All measures, or some: make bench ONLY="dispatch idle" ARGS="--samples 5 --json results.json"
+bench: $(VENV)/.bench
+	$(VENV)/bin/python -m benchmarks $(ONLY) $(ARGS)
+
+$(VENV)/.bench: $(VENV)/.made
+	$(VENV)/bin/pip install --quiet --editable ".[bench]"
+	touch $@
 
 clean:
 	rm -rf $(VENV) $(ROOT) build dist *.egg-info

@@ -43,6 +43,7 @@ setup(
         "tzdata>=2024.1",  # zones on machines without the system's database
     ],
     extras_require={
+        "bench": ["croniter>=2"],  # a peer of `make bench`
         "test": ["pytest>=8", "hypothesis>=6.100", "aiosmtpd>=1.4.6"],
         "check": ["mypy>=1.10", "ruff>=0.6", "types-PyYAML>=6.0.12"],
     },
