@@ -129,9 +129,10 @@ def read_source(where: Places) -> bytes | None:
 
 def read_cache(where: Places, source: bytes) -> Config | None:
     try:
-        status = os.stat(where.config_cache)
-        if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-            return None
+        for path in (where.config_file, where.config_cache):  # a file others may write is for the strict reader
+            status = os.stat(path)
+            if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
+                return None
         with open(where.config_cache, encoding="utf-8") as file:
             cached: dict[str, Any] = json.load(file)
         if cached["source"] != source.decode("latin-1"):
