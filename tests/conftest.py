@@ -28,6 +28,9 @@ class Site:
     def unit(self, name: str, text: str) -> None:
         (self.units / f"{name}.yaml").write_text(text)
 
+    def configure(self, text: str) -> None:
+        (self.root / "etc/vcs/vcs.yaml").write_text(text)
+
     def start(self, crash_after: str | None = None) -> None:
         code = "from vcsctl.vcsd.main import main; main()"
         if crash_after:
