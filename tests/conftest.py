@@ -80,6 +80,11 @@ class Site:
             time.sleep(0.02)
 
 
+@pytest.fixture(scope="session")
+def site_class() -> type[Site]:
+    return Site
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path)
