@@ -42,7 +42,7 @@ def status(context: Context, name: str | None, output: str) -> None:
 
 def _status(context: Context, name: str | None, output: str) -> None:
     overview = Overview(context)
-    lines = [overview.line(name, context.row(name))] if name else overview.lines()
+    lines = [overview.line(name, context.row(name))] if name is not None else overview.lines()
     if output == "json":
         show_json("services", [_plain(line) for line in lines])
         return
@@ -55,7 +55,7 @@ def _status(context: Context, name: str | None, output: str) -> None:
             for text in table(HEADER, rows):
                 show(f"  {text}")
             show("")
-    if name:
+    if name is not None:
         _details(lines[0])
     elif any(line.notes for line in lines):
         show("* `vcsctl status NAME` says more")
