@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from vcsctl.domain import values
 from vcsctl.domain.unit import Duration, Parsed
+from vcsctl.errors import StorageError
 
 LARGEST_FILE = 1 << 18
 
@@ -125,6 +126,8 @@ def read_source(where: Places) -> bytes | None:
             return file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StorageError(f"cannot read {where.config_file}: {(error.strerror or str(error)).lower()}") from None
 
 
 def read_cache(where: Places, source: bytes) -> Config | None:

@@ -133,6 +133,33 @@ def test_a_root_that_is_no_directory_is_named(tmp_path: Path) -> None:
             assert done.stderr.startswith(f"vcsctl: {root} is no directory; ")
 
 
+@pytest.mark.parametrize("root", ["file", "run is a file", "long"])
+def test_vcsd_names_what_keeps_it_from_beginning(tmp_path: Path, root: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "run is a file").mkdir()
+    (tmp_path / "run is a file/run").write_text("")
+    (tmp_path / "long").mkdir()
+    path = tmp_path / root if root != "long" else tmp_path / "long" / ("x" * 100)
+    command = [sys.executable, "-m", "vcsctl.vcsd.main", "--root", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 75
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("vcsd: cannot ")
+    assert str(path) in last
+    assert "Traceback" not in done.stderr
+
+
+def test_what_hangs_is_given_up() -> None:
+    """The shared directory of a hung mount is a call that does not come back."""
+    code = (
+        "import time\nfrom vcsctl.cli import context\ncontext.READ_PATIENCE_S = 0.2\n"
+        "context.in_time(lambda: time.sleep(60))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 75
+    assert done.stderr == "vcsctl: the shared directory did not answer within 0.2 s; see to its mount\n"
+
+
 def test_without_a_cell_or_vcsd_each_command_says_so(tmp_path: Path, site_class: type[Any]) -> None:
     site = site_class(tmp_path)
     site.unit("calculator", UNIT)
