@@ -88,8 +88,11 @@ def test_status_as_json_has_a_version_and_all_columns(site: Site) -> None:
     assert found["calc"]["running"] == "calc.1"
     assert found["invoicing"]["waits_for"] == "waits for group billing, held by calc.1 on bill2"
     assert found["invoicing"]["queued_since"].endswith("Z")
+    assert found["invoicing"]["allowed_nodes"] == ["bill1", "bill2", "label:any"]
+    assert found["invoicing"]["run_groups"] == ["billing", "stats"]
     assert found["lacking"]["notes"] == ["program missing: /nonexistent/program"]
     queue = json.loads(site.vcsctl("queue", "--output", "json").stdout)
+    assert [len(entry["entries"]) for entry in queue["queue"]] == [1]
     assert [(entry["key"], entry["waits_for"]) for entry in queue["queue"]] == [
         ("invoicing", found["invoicing"]["waits_for"])
     ]

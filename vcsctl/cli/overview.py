@@ -31,8 +31,8 @@ class Line:
     status: str
     name: str
     schedule: str
-    allowed_nodes: str
-    run_groups: str
+    allowed_nodes: tuple[str, ...]  # none: all of them
+    run_groups: tuple[str, ...]
     last_run: Row | None
     running: Stored[Claim] | None
     queued_since: datetime | None
@@ -120,8 +120,8 @@ class Overview:
             status,
             name,
             schedule_words(plain),
-            ", ".join(plain.get("nodes", ())) or "all",
-            ", ".join(groups) or "-",
+            tuple(plain.get("nodes", ())),
+            groups,
             self.last.get(key),
             self.running.get(key),
             pending.place if pending else None,

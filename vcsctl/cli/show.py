@@ -92,7 +92,8 @@ def _cells(line: Line) -> tuple[str, ...]:
     else:
         last = "-"
     queued = f"since {local(line.queued_since)}, {line.waits_for}" if line.queued_since else "-"
-    return (line.status + notes, line.name, line.schedule, line.allowed_nodes, line.run_groups, last, queued)
+    where, groups = ", ".join(line.allowed_nodes) or "all", ", ".join(line.run_groups) or "-"
+    return (line.status + notes, line.name, line.schedule, where, groups, last, queued)
 
 
 def _plain(line: Line) -> dict[str, Any]:
@@ -104,8 +105,8 @@ def _plain(line: Line) -> dict[str, Any]:
         "provider": line.provider,
         "kind": line.kind,
         "schedule": line.schedule,
-        "allowed_nodes": line.allowed_nodes,
-        "run_groups": line.run_groups,
+        "allowed_nodes": list(line.allowed_nodes),
+        "run_groups": list(line.run_groups),
         "running": line.running.value.run_id if line.running else None,
         "last_run": _row(line.last_run) if line.last_run else None,
         "queued_since": to_text(line.queued_since) if line.queued_since else None,
@@ -135,18 +136,15 @@ def _queue(context: Context, output: str) -> None:
         plain = (context.published.units.get(service_of(key)) or {}).get("plain") or {}
         what = [queued.request.id for queued in pending.requests]
         what += [f"slot {to_text(pending.slots_first)}"] if pending.slots_first else []
-        entries.append((key, pending.place, ", ".join(what), overview.waits_for(key, tuple(plain.get("groups", ())))))
+        entries.append((key, pending.place, what, overview.waits_for(key, tuple(plain.get("groups", ())))))
     if output == "json":
         fields = ("key", "since", "entries", "waits_for")
-        show_json(
-            "queue",
-            [dict(zip(fields, (k, to_text(p) if p else None, w, why), strict=True)) for k, p, w, why in entries],
-        )
+        rows = [(key, to_text(place) if place else None, what, why) for key, place, what, why in entries]
+        show_json("queue", [dict(zip(fields, row, strict=True)) for row in rows])
         return
     if entries:
-        for text in table(
-            ("KEY", "SINCE", "ENTRIES", "WAITS FOR"), [(k, local(p), w, why) for k, p, w, why in entries]
-        ):
+        cells = [(key, local(place), ", ".join(what), why) for key, place, what, why in entries]
+        for text in table(("KEY", "SINCE", "ENTRIES", "WAITS FOR"), cells):
             show(text)
 
 
