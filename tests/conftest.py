@@ -31,7 +31,8 @@ class Site:
     def configure(self, text: str) -> None:
         (self.root / "etc/vcs/vcs.yaml").write_text(text)
 
-    def start(self, crash_after: str | None = None) -> None:
+    def start(self, crash_after: str | None = None, hold_at: str | None = None) -> None:
+        """`crash_after`: die once after that step. `hold_at`: make the file `held` there, go on when it is gone."""
         code = "from vcsctl.vcsd.main import main; main()"
         if crash_after:
             # Once in all: what starts the run again after the crash passes the same step unharmed.
@@ -44,11 +45,21 @@ class Site:
                 "        os.kill(os.getpid(), signal.SIGKILL)\n"
                 "steps.observer = observe\n" + code
             )
+        if hold_at:
+            held = str(self.root / "held")
+            code = (
+                "import os, time\nfrom vcsctl import steps\n"
+                "def observe(step):\n"
+                f"    if step == {hold_at!r}:\n"
+                f"        open({held!r}, 'x').close()\n"
+                f"        while os.path.exists({held!r}): time.sleep(0.01)\n"
+                "steps.observer = observe\n" + code
+            )
         log = (self.root / "vcsd.log").open("ab")
         environment = {**os.environ, "VCS_ROOT": str(self.root)}
         self.vcsd = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=log)
         log.close()
-        if crash_after is None:
+        if crash_after is None and hold_at is None:
             self.until(lambda: self.vcsctl("reload").returncode in (0, 2), "vcsd answers")
 
     def kill(self) -> None:

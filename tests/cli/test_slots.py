@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import os
 import select
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 Site = Any
 _IN_OPEN = 0x20
@@ -75,6 +80,38 @@ def test_disable_says_when_a_run_was_faster(site: Site) -> None:
     assert (disabling.returncode, output) == (5, "one: disabled\nother: is disabled already\n")
     assert faults == "vcsctl: already started one.1; stop it with: vcsctl stop one\n"
     assert site.vcsctl("status", "one").stdout.splitlines()[2].startswith("  disabled *  one")
+
+
+@pytest.mark.parametrize("declared", ["true", "false"])
+def test_a_slot_that_is_about_to_be_claimed_is_recalled_by_disable(site: Site, declared: str) -> None:
+    """vcsd has decided to start it on what it knew a moment ago; disable has written, looked and returned."""
+    site.unit("one", f"schedule: periodical\nperiod: 1\nenabled: {declared}\nexec: [/bin/sleep, 1000]\n")
+    site.start()
+    site.vcsctl("enable", "one")
+    site.kill()
+    put_back(site, "one")
+    site.start(hold_at="claim drafted")
+    held = site.root / "held"
+    site.until(held.exists, "a late slot is about to be claimed")
+    done = site.vcsctl("disable", "one")
+    assert (done.returncode, done.stdout) == (0, "one: disabled\n")
+    held.unlink()
+    site.until(lambda: any("+" not in row["id"] for row in site.history("one")), "what became of it is recorded")
+    row = next(row for row in site.history("one") if "+" not in row["id"])
+    assert (row["outcome"], row["cause"]) == ("skipped", "recalled")
+    assert not list(site.shared.glob("state/one/*.started"))
+
+
+def put_back(site: Site, name: str) -> None:
+    """As if its schedule and its status were an hour old: a slot is due at once."""
+    past = time.time() - 3600
+    for path in site.shared.glob(f"state/{name}/since.*"):
+        os.utime(path, (past, past))
+    for path in site.shared.glob(f"overrides/{name}.json"):
+        content = json.loads(path.read_text())
+        if "moment" in content:
+            content["moment"] = datetime.fromtimestamp(past, UTC).isoformat()
+        path.write_text(json.dumps(content))
 
 
 def opened(path: Path) -> Any:
