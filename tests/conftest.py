@@ -33,7 +33,11 @@ class Site:
     def unit(self, name: str, text: str) -> None:
         (self.units / f"{name}.yaml").write_text(text)
 
-    def start(self, crash_after: str | None = None, *, with_cgroups: bool = True) -> None:
+    def configure(self, text: str) -> None:
+        (self.root / "etc/vcs/vcs.yaml").write_text(text)
+
+    def start(self, crash_after: str | None = None, hold_at: str | None = None, *, with_cgroups: bool = True) -> None:
+        """`crash_after`: die once after that step. `hold_at`: make the file `held` there, go on when it is gone."""
         code = "from vcsctl.vcsd.main import main; main()"
         if not with_cgroups:
             code = "from vcsctl.runners import cgroups; cgroups.find_base = lambda: None\n" + code
@@ -48,11 +52,21 @@ class Site:
                 "        os.kill(os.getpid(), signal.SIGKILL)\n"
                 "steps.observer = observe\n" + code
             )
+        if hold_at:
+            held = str(self.root / "held")
+            code = (
+                "import os, time\nfrom vcsctl import steps\n"
+                "def observe(step):\n"
+                f"    if step == {hold_at!r}:\n"
+                f"        open({held!r}, 'x').close()\n"
+                f"        while os.path.exists({held!r}): time.sleep(0.01)\n"
+                "steps.observer = observe\n" + code
+            )
         log = (self.root / "vcsd.log").open("ab")
         environment = {**os.environ, "VCS_ROOT": str(self.root)}
         self.vcsd = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=log)
         log.close()
-        if crash_after is None:
+        if crash_after is None and hold_at is None:
             self.until(self.wake, "vcsd answers")
 
     def wake(self) -> dict[str, Any] | None:
@@ -94,6 +108,11 @@ class Site:
                 log = (self.root / "vcsd.log").read_text()[-3000:]
                 pytest.fail(f"waited {patience_s:g} s in vain until {what}; vcsd said:\n{log}")
             time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def site_class() -> type[Site]:
+    return Site
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from vcsctl.domain import values
 from vcsctl.domain.unit import Duration, Parsed
+from vcsctl.errors import StorageError
 
 LARGEST_FILE = 1 << 18
 
@@ -125,13 +126,16 @@ def read_source(where: Places) -> bytes | None:
             return file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StorageError(f"cannot read {where.config_file}: {(error.strerror or str(error)).lower()}") from None
 
 
 def read_cache(where: Places, source: bytes) -> Config | None:
     try:
-        status = os.stat(where.config_cache)
-        if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-            return None
+        for path in (where.config_file, where.config_cache):  # a file others may write is for the strict reader
+            status = os.stat(path)
+            if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
+                return None
         with open(where.config_cache, encoding="utf-8") as file:
             cached: dict[str, Any] = json.load(file)
         if cached["source"] != source.decode("latin-1"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import islice
 
 import click
@@ -37,7 +38,7 @@ def run(context: Context, names: tuple[str, ...], wait: bool, within: str | None
     """
     within_s = _within(within)
     for name in names:
-        _refuse_if_impossible(context, name)
+        refuse_if_impossible(context, name)
     requests = []
     for name in names:
         request = Request(queue.new_request_id(), context.key(name), name, context.user, context.config.node, within_s)
@@ -58,10 +59,7 @@ def _within(text: str | None) -> float | None:
         raise UsageError(f"--within {error}") from None
 
 
-def _refuse_if_impossible(context: Context, name: str) -> None:
-    row = context.row(name)
-    if row["masked"]:
-        raise RefusedError(f"{name} is masked; remove the empty file that masks it")
+def refuse_if_impossible(context: Context, name: str) -> None:
     unit = effective(context.unit(name), read_override(context.paths, name))
     if isinstance(unit, Daemon):
         raise RefusedError(f"{name} is a daemon; restart it instead")
@@ -89,7 +87,7 @@ def _wait(context: Context, request: Request) -> bool:
 def stop(context: Context, name: str, reason: str) -> None:
     """Stop the run of a service: its stop signal, then KILL after stop_timeout."""
     context.row(name)
-    claim = _live_claim(context, name)
+    claim = live_claim(context, name)
     if claim is None:
         raise NotRunningError(f"{name} is not running")
     written = state.write_stop(
@@ -102,7 +100,7 @@ def stop(context: Context, name: str, reason: str) -> None:
         nudge(found.started.value.pid, found.started.value.pid_started)
 
 
-def _live_claim(context: Context, name: str) -> Claim | None:
+def live_claim(context: Context, name: str) -> Claim | None:
     found = Overview(context).running.get(context.key(name))
     return found.value if found else None
 
@@ -116,7 +114,8 @@ def cancel(context: Context, name: str) -> None:
     key = context.key(name)
     pending = queue.QueueReader(context.paths, Faults()).read(key).get(key)
     if pending is None or not pending.requests:
-        raise NotRunningError(f"{name} has no request in the queue")
+        hint = f"; its slot waits there: `vcsctl disable {name}` drops it" if pending else ""
+        raise NotRunningError(f"{name} has no request in the queue{hint}")
     for queued in pending.requests:
         queue.cancel(context.paths, key, queued.request.id)
     ask(context.where.socket, {"do": "wake"})
@@ -127,11 +126,17 @@ def cancel(context: Context, name: str) -> None:
 
 
 def _started_with(context: Context, key: str, request_id: str) -> Claim | None:
-    """A claim that was faster than the mark. One that lists it and has neither start nor outcome decides soon."""
+    """A claim that was faster than the mark."""
+    return really_started(context, key, lambda claim: request_id in claim.requests)
+
+
+def really_started(context: Context, key: str, is_it: Callable[[Claim], bool]) -> Claim | None:
+    """The KEY's newest claim, if it is the one asked for and no recall ended it. One that has neither start nor
+    outcome decides soon: its node looks whether it was recalled before it starts anything."""
     give_up_s = time.monotonic() + _CERTAIN_AFTER_S
     while True:
         found = state.read_key(context.paths, key, Faults())
-        if found.run is None or request_id not in found.run.value.requests:
+        if found.run is None or not is_it(found.run.value):
             return None
         if found.end is not None:
             return None if found.end.value.cause == "recalled" else found.run.value

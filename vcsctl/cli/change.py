@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vcsctl.cli.act import _live_claim, _refuse_if_impossible, stop
+from vcsctl.cli.act import live_claim, really_started, refuse_if_impossible, stop
 from vcsctl.cli.context import Context, show
 from vcsctl.domain.override import FieldOverride, Override, changed_by
 from vcsctl.domain.run import to_text
@@ -56,7 +56,7 @@ def enable(context: Context, names: tuple[str, ...], reason: str) -> None:
     """Enable services. Nothing retroactive: only slots from now on count."""
     for name in names:
         if context.unit(name).schedule != "daemon":
-            _refuse_if_impossible(context, name)
+            refuse_if_impossible(context, name)
         else:
             raise RefusedError(f"{name}: daemon services are not run by this version")
     for name in names:
@@ -72,15 +72,20 @@ def disable(ctx: click.Context, names: tuple[str, ...], now: bool, reason: str) 
     """Disable services: future slots do not start, waiting ones are dropped; a running run goes on."""
     context: Context = ctx.obj
     for name in names:
-        before = _live_claim(context, name)
+        context.unit(name)  # all or none, as far as a typo goes
+    too_late = []
+    for name in names:
+        before = live_claim(context, name)
         show(f"{name}: {'disabled' if _change(context, name, {'enabled': 'false'}, reason) else 'is disabled already'}")
-        claim = _live_claim(context, name)
+        claim = live_claim(context, name)
         if claim and now:
             ctx.invoke(stop, name=name, reason=reason or "disabled")
-        elif claim and before is None:
-            raise RefusedError(f"already started {claim.run_id}; stop it with: vcsctl stop {name}")
-        elif claim:
+        elif claim and before and before.fence == claim.fence:
             show(f"{name}: {claim.run_id} goes on; `vcsctl stop {name}` stops it")
+        elif claim and really_started(context, claim.key, claim.__eq__):
+            too_late.append(f"already started {claim.run_id}; stop it with: vcsctl stop {name}")
+    if too_late:
+        raise RefusedError("\n".join(too_late))
 
 
 @click.command(name="set")
@@ -109,6 +114,7 @@ def revert(context: Context, names: tuple[str, ...]) -> None:
     """Take back what was changed by hand: the declaration counts again, from now on."""
     for name in names:
         context.row(name)
+    for name in names:
         before = read_override(context.paths, name)
         if before is None or not before.fields:
             show(f"{name}: has no override")

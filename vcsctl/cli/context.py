@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import getpass
 import json
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +16,9 @@ from typing import Any
 
 import click
 
-from vcsctl.config import Config, load_config, places
+from vcsctl.config import Config, Places, load_config, places
 from vcsctl.domain.unit import Unit, from_plain
-from vcsctl.errors import TRY_AGAIN, StorageError, UnknownUnitError
+from vcsctl.errors import TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
 from vcsctl.store import nodes
 from vcsctl.store.cell import open_cell
 from vcsctl.store.paths import Paths
@@ -30,8 +32,11 @@ class Context:
     root: str | None
 
     @cached_property
-    def where(self) -> Any:
-        return places(self.root)
+    def where(self) -> Places:
+        where = places(self.root)
+        if where.root and not os.path.isdir(where.root):
+            raise UsageError(f"{where.root} is no directory; --root and VCS_ROOT name one that vcsd was started with")
+        return where
 
     @cached_property
     def config(self) -> Config:
@@ -53,14 +58,19 @@ class Context:
 
     def row(self, name: str) -> dict[str, Any]:
         if name not in self.published.units:
-            raise UnknownUnitError(f"unknown service {name}; `vcsctl status` lists them all")
+            near = difflib.get_close_matches(name, self.published.units, n=1)
+            hint = f"did you mean {near[0]}?" if near else ""
+            raise UnknownUnitError(f"unknown service {name}; {hint or '`vcsctl status` lists them all'}")
         return self.published.units[name]
 
     def unit(self, name: str) -> Unit:
-        plain = self.row(name)["plain"]
-        if plain is None:
-            raise UnknownUnitError(f"the unit {name} is masked or broken; see `vcsctl cat {name}` and `vcsctl verify`")
-        return from_plain(plain)
+        """The declaration. Raises RefusedError where there is none to go by."""
+        row = self.row(name)
+        if row["masked"]:
+            raise RefusedError(f"{name} is masked; `vcsctl cat {name}` names the empty file that masks it")
+        if row["plain"] is None:
+            raise RefusedError(f"the unit file of {name} is broken; `vcsctl status {name}` says where")
+        return from_plain(row["plain"])
 
     def key(self, name: str) -> str:
         return self.row(name)["key"] or name
@@ -89,6 +99,7 @@ def in_time(read: Callable[[], None]) -> None:
     descriptor = os.pidfd_open(pid)
     ready, _, _ = select.select([descriptor], [], [], READ_PATIENCE_S)
     if not ready:
+        os.kill(pid, signal.SIGKILL)  # nothing may be printed after the prompt is back
         text = f"vcsctl: the shared directory did not answer within {READ_PATIENCE_S:g} s; see to its mount"
         click.echo(text, err=True)
         os._exit(TRY_AGAIN)

@@ -10,9 +10,9 @@ from itertools import islice
 import click
 
 from vcsctl.cli.context import Context, in_time, show, show_json
-from vcsctl.cli.overview import Overview
+from vcsctl.cli.overview import Overview, outdated_notes
 from vcsctl.cli.show import output_option
-from vcsctl.cli.tables import local
+from vcsctl.cli.tables import local, value_text
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, next_slot
 from vcsctl.domain.override import effective, in_force
@@ -21,8 +21,12 @@ from vcsctl.domain.run import to_text
 from vcsctl.domain.unit import Daemon, schedule_of, schedule_text
 from vcsctl.errors import UsageError
 from vcsctl.store import state
+from vcsctl.store.cell import read_cell, system_timezone
+from vcsctl.store.paths import Paths
 from vcsctl.vcsd.observe import Observer
 from vcsctl.vcsd.services import Service, schedule_digest
+
+_YEARS = range(1970, 3000)  # beyond, a typo is likelier than a wish, and the calendar's arithmetic ends at 9999
 
 
 @click.command()
@@ -35,13 +39,21 @@ def why(context: Context, name: str) -> None:
 
 def _why(context: Context, name: str) -> None:
     overview = Overview(context)
-    row, unit, key = context.row(name), context.unit(name), context.key(name)
+    row = context.row(name)
+    if row["plain"] is None:
+        what = "an empty file masks it" if row["masked"] else "its unit file is broken and was never good"
+        show(f"nothing starts it: {what}; see `vcsctl cat {name}` and `vcsctl status {name}`")
+        return
+    unit, key = context.unit(name), context.key(name)
     override = overview.overrides.get(name)
     current = effective(unit, override)
     show(f"declared: {'enabled' if unit.enabled else 'disabled'}, {schedule_text(unit)}")
-    for field, changed in in_force(override, unit).items():
+    counting = in_force(override, unit)
+    for field, changed in counting.items():
         reason = f" ({changed.reason})" if changed.reason else ""
-        show(f"override: {field}={changed.value} by {changed.by} at {local(changed.at)}{reason}")
+        show(f"override: {field}={value_text(changed.value)} by {changed.by} at {local(changed.at)}{reason}")
+    for note in outdated_notes(name, (override.fields.keys() if override else set()) - counting.keys()):
+        show(note)
     if row["stale"]:
         show("unit file: broken; the last good version is in force")
     if row["missing"]:
@@ -61,7 +73,8 @@ def _why(context: Context, name: str) -> None:
     if isinstance(decision, Start | Wait):
         place = overview.pending[key].place if key in overview.pending else None
         show(f"in queue since {local(place)}" if place else "not in the queue yet")
-        show(f"now: {decision.why}; {overview.waits_for(key, current.groups)}")
+        reasons = dict.fromkeys((decision.why, overview.waits_for(key, current.groups)))
+        show(f"now: {'; '.join(reasons)}")
     else:
         show(f"now: {decision.why}")
 
@@ -77,8 +90,12 @@ def calendar(context: Context, what: str, count: int, start: str | None, output:
 
     Example: vcsctl calendar 5/2 -n 3
     """
-    schedule = _schedule(context, what)
-    slots = list(islice(_slots(schedule, _instant(start)), count))
+    after = _instant(start)
+    in_time(lambda: _calendar(context, what, count, after, output))
+
+
+def _calendar(context: Context, what: str, count: int, after: datetime, output: str) -> None:
+    slots = list(islice(_slots(_schedule(context, what), after), count))
     if output == "json":
         show_json("slots", [to_text(slot) for slot in slots])
         return
@@ -99,23 +116,32 @@ def _schedule(context: Context, what: str) -> Schedule:
             raise UsageError(
                 f"{what}: the period is from 1 to 60 minutes and align less than it; write for example 5/2"
             )
-        return EveryMinutes(period, align, context.published.timezone)
+        return EveryMinutes(period, align, _timezone(context))
     if ":" in what:
         try:
             times = tuple(values.parse_time_of_day(part) for part in what.split(","))
         except ValueError as error:
             raise UsageError(f"{what}: {error}") from None
-        return AtTimes(times, (), context.published.timezone)
+        return AtTimes(times, (), _timezone(context))
     unit = effective(context.unit(what), Overview(context).overrides.get(what))
     if isinstance(unit, Daemon):
         raise UsageError(f"{what} is a daemon: it has no slots")
     return schedule_of(unit, context.published.timezone)
 
 
+def _timezone(context: Context) -> str:
+    """The cell's zone; where there is no cell yet, the one that it would get."""
+    cell = read_cell(Paths(context.config.shared_dir))
+    return cell.timezone if cell else system_timezone()
+
+
 def _instant(text: str | None) -> datetime:
     try:
-        return datetime.fromisoformat(text).astimezone() if text else datetime.now(UTC)
-    except ValueError:
+        instant = datetime.fromisoformat(text).astimezone() if text else datetime.now(UTC)
+        if instant.year not in _YEARS:
+            raise ValueError
+        return instant
+    except (ValueError, OverflowError):
         raise UsageError(f"--from: cannot read {text!r}; write for example 2026-03-29T01:00") from None
 
 

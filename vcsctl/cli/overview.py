@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from vcsctl.cli.context import Context
+from vcsctl.cli.tables import value_text
 from vcsctl.domain.history import Row
 from vcsctl.domain.override import Override
 from vcsctl.domain.reconcile import Holder, waits_for_group
@@ -18,7 +20,8 @@ from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, QueueReader
 from vcsctl.store.records import Faults, Stored
 
-KINDS = (("daemon", "Daemon"), ("periodical", "Periodical"), ("fixed-time", "Fixed Time"))
+NO_KIND = "none"
+KINDS = (("daemon", "Daemon"), ("periodical", "Periodical"), ("fixed-time", "Fixed Time"), (NO_KIND, "Not Loaded"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,16 @@ class Line:
     status: str
     name: str
     schedule: str
-    allowed_nodes: str
-    run_groups: str
+    allowed_nodes: tuple[str, ...]  # none: all of them
+    run_groups: tuple[str, ...]
     last_run: Row | None
     running: Stored[Claim] | None
     queued_since: datetime | None
     waits_for: str
     kind: str
     title: str
+    description: str
+    provider: str
     notes: tuple[str, ...]
 
 
@@ -61,7 +66,13 @@ class Overview:
 
     @cached_property
     def pending(self) -> dict[str, Pending]:
-        return QueueReader(self.paths, self.faults).read()
+        """What waits, by KEY. A cancelled request waits no more, though its file is there until vcsd records it."""
+        found = {}
+        for key, pending in QueueReader(self.paths, self.faults).read().items():
+            left = replace(pending, requests=tuple(queued for queued in pending.requests if not queued.cancelled))
+            if left.place is not None:
+                found[key] = left
+        return found
 
     @cached_property
     def overrides(self) -> dict[str, Override]:
@@ -92,7 +103,8 @@ class Overview:
         if override is not None and row["plain"] is not None:
             changed = self._in_force(override, plain)
             plain |= changed
-            notes += [f"override: {key}={value}" for key, value in changed.items()]
+            notes += [f"override: {key}={value_text(value)}" for key, value in changed.items()]
+            notes += outdated_notes(name, override.fields.keys() - changed.keys())
         if row["missing"]:
             notes.append(f"program missing: {row['missing']}")
         if row["stale"]:
@@ -108,14 +120,16 @@ class Overview:
             status,
             name,
             schedule_words(plain),
-            ", ".join(plain.get("nodes", ())) or "all",
-            ", ".join(groups) or "-",
+            tuple(plain.get("nodes", ())),
+            groups,
             self.last.get(key),
             self.running.get(key),
             pending.place if pending else None,
             self.waits_for(key, groups) if pending else "",
-            plain.get("schedule", "periodical"),
+            plain.get("schedule", NO_KIND),
             plain.get("title", ""),
+            plain.get("description", ""),
+            plain.get("provider", "site"),
             tuple(notes),
         )
 
@@ -124,6 +138,12 @@ class Overview:
         return {
             key: changed.value for key, changed in override.fields.items() if declared.get(key) == changed.declared_then
         }
+
+
+def outdated_notes(name: str, keys: Iterable[str]) -> list[str]:
+    """The three-way rule: an override of a declaration that is no more does not count."""
+    text = f"left out, the declaration has changed since; `vcsctl revert {name}` removes it"
+    return [f"override of {key}: {text}" for key in sorted(keys)]
 
 
 def schedule_words(plain: dict[str, Any]) -> str:

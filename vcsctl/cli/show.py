@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -12,10 +13,11 @@ from typing import Any
 import click
 
 from vcsctl.cli.context import Context, in_time, show, show_json
-from vcsctl.cli.overview import KINDS, Line, Overview
+from vcsctl.cli.overview import KINDS, NO_KIND, Line, Overview
 from vcsctl.cli.tables import local, seconds, table
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import parse_run_id, service_of, to_text
+from vcsctl.domain.values import NAME_PATTERN
 from vcsctl.errors import NotRunningError, UsageError
 from vcsctl.store import history, nodes
 
@@ -40,11 +42,11 @@ def status(context: Context, name: str | None, output: str) -> None:
 
 def _status(context: Context, name: str | None, output: str) -> None:
     overview = Overview(context)
-    lines = [overview.line(name, context.row(name))] if name else overview.lines()
+    lines = [overview.line(name, context.row(name))] if name is not None else overview.lines()
     if output == "json":
         show_json("services", [_plain(line) for line in lines])
         return
-    for problem in _problems(context, overview):
+    for problem in _problems(context, overview, name):
         show(problem)
     for kind, title in KINDS:
         rows = [_cells(line) for line in lines if line.kind == kind]
@@ -53,20 +55,32 @@ def _status(context: Context, name: str | None, output: str) -> None:
             for text in table(HEADER, rows):
                 show(f"  {text}")
             show("")
-    for line in lines:
-        for note in line.notes if name else ():
-            show(f"{line.name}: {note}")
+    if name is not None:
+        _details(lines[0])
+    elif any(line.notes for line in lines):
+        show("* `vcsctl status NAME` says more")
 
 
-def _problems(context: Context, overview: Overview) -> list[str]:
-    """What is wrong comes first."""
-    found = [f"problem: {text}" for text in context.published.problems if ": warning: " not in text]
+def _details(line: Line) -> None:
+    if line.kind != NO_KIND:
+        show(": ".join(filter(None, (line.title or line.name, line.description))))
+        show(f"provider: {line.provider}")
+    for note in line.notes:
+        show(note)
+
+
+def _problems(context: Context, overview: Overview, name: str | None) -> list[str]:
+    """What is wrong comes first; of the unit files' faults, those of the service asked for."""
+    found = [text for text in context.published.problems if ": warning: " not in text]
+    if name:
+        found = [text for text in found if f"/{name}.yaml" in text]
+    found += map(str, overview.faults.problems.values())
     for node, state in nodes.read_states(context.paths).items():
-        found += [f"problem: {fault}" for fault in state.value.faults]
+        found += state.value.faults
         silent_s = (datetime.now(UTC) - state.at).total_seconds()
         if silent_s > 3 * state.value.heartbeat_s:
-            found.append(f"problem: vcsd on node {node} has been silent for {seconds(silent_s)}")
-    return found
+            found.append(f"vcsd on node {node} has been silent for {seconds(silent_s)}")
+    return [f"problem: {text}" for text in dict.fromkeys(found)]
 
 
 def _cells(line: Line) -> tuple[str, ...]:
@@ -78,7 +92,8 @@ def _cells(line: Line) -> tuple[str, ...]:
     else:
         last = "-"
     queued = f"since {local(line.queued_since)}, {line.waits_for}" if line.queued_since else "-"
-    return (line.status + notes, line.name, line.schedule, line.allowed_nodes, line.run_groups, last, queued)
+    where, groups = ", ".join(line.allowed_nodes) or "all", ", ".join(line.run_groups) or "-"
+    return (line.status + notes, line.name, line.schedule, where, groups, last, queued)
 
 
 def _plain(line: Line) -> dict[str, Any]:
@@ -86,10 +101,12 @@ def _plain(line: Line) -> dict[str, Any]:
         "status": line.status,
         "name": line.name,
         "title": line.title,
+        "description": line.description,
+        "provider": line.provider,
         "kind": line.kind,
         "schedule": line.schedule,
-        "allowed_nodes": line.allowed_nodes,
-        "run_groups": line.run_groups,
+        "allowed_nodes": list(line.allowed_nodes),
+        "run_groups": list(line.run_groups),
         "running": line.running.value.run_id if line.running else None,
         "last_run": _row(line.last_run) if line.last_run else None,
         "queued_since": to_text(line.queued_since) if line.queued_since else None,
@@ -119,24 +136,21 @@ def _queue(context: Context, output: str) -> None:
         plain = (context.published.units.get(service_of(key)) or {}).get("plain") or {}
         what = [queued.request.id for queued in pending.requests]
         what += [f"slot {to_text(pending.slots_first)}"] if pending.slots_first else []
-        entries.append((key, pending.place, ", ".join(what), overview.waits_for(key, tuple(plain.get("groups", ())))))
+        entries.append((key, pending.place, what, overview.waits_for(key, tuple(plain.get("groups", ())))))
     if output == "json":
         fields = ("key", "since", "entries", "waits_for")
-        show_json(
-            "queue",
-            [dict(zip(fields, (k, to_text(p) if p else None, w, why), strict=True)) for k, p, w, why in entries],
-        )
+        rows = [(key, to_text(place) if place else None, what, why) for key, place, what, why in entries]
+        show_json("queue", [dict(zip(fields, row, strict=True)) for row in rows])
         return
     if entries:
-        for text in table(
-            ("KEY", "SINCE", "ENTRIES", "WAITS FOR"), [(k, local(p), w, why) for k, p, w, why in entries]
-        ):
+        cells = [(key, local(place), ", ".join(what), why) for key, place, what, why in entries]
+        for text in table(("KEY", "SINCE", "ENTRIES", "WAITS FOR"), cells):
             show(text)
 
 
 @click.command(name="history")
 @click.argument("name")
-@click.option("-n", "--lines", default=20, show_default=True, help="How many rows.")
+@click.option("-n", "--lines", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="How many rows.")
 @output_option
 @click.pass_obj
 def history_command(context: Context, name: str, lines: int, output: str) -> None:
@@ -176,27 +190,45 @@ def logs(context: Context, name: str, run_id: str | None, follow: bool) -> None:
 
     Example: vcsctl logs calculator -f
     """
+    if run_id is not None and (service_of(run_id.rpartition(".")[0]) != name or not parse_run_id(run_id)):
+        raise UsageError(f"{run_id!r} is no run of {name}; take one from `vcsctl history {name}`")
+    # The logs are on this node's own disk: they can be read while the shared directory does not answer.
+    path = _newest_log(context, name, run_id)
+    if path is None:
+        in_time(lambda: _no_log(context, name, run_id))
+        return
+    while path:
+        _print_log(path, lambda: _newest_log(context, name, run_id) if follow else None)
+        path = _newest_log(context, name, run_id) if follow else None
+
+
+def _no_log(context: Context, name: str, run_id: str | None) -> None:
     context.row(name)
-    if run_id is not None and parse_run_id(run_id) is None:
-        raise UsageError(f"{run_id!r} is no run's id; take one from `vcsctl history {name}`")
+    raise NotRunningError(f"no log of {run_id or name} on this node; `vcsctl history {name}` says where it ran")
+
+
+def _newest_log(context: Context, name: str, run_id: str | None) -> str | None:
     folder = f"{context.config.log_dir}/{name}"
-    names = [f"{run_id}.log"] if run_id else [entry for entry in _listed(folder) if entry.endswith(".log")]
+    if not NAME_PATTERN.fullmatch(name) or not os.path.isdir(folder):
+        return None
+    names = [f"{run_id}.log"] if run_id else [entry for entry in os.listdir(folder) if entry.endswith(".log")]
     paths = [f"{folder}/{entry}" for entry in names if os.path.isfile(f"{folder}/{entry}")]
-    if not paths:
-        raise NotRunningError(f"no log of {run_id or name} on this node; `vcsctl history {name}` says where it ran")
-    with open(max(paths, key=os.path.getmtime), "rb") as file:
+    return max(paths, key=os.path.getmtime, default=None)
+
+
+def _print_log(path: str, newest: Callable[[], str | None]) -> None:
+    """Prints a log until `newest` names another one, and all of it."""
+    with open(path, "rb") as file:
+        over = False
         while True:
-            data = file.read(1 << 16)
-            if data:
+            if data := file.read(1 << 16):
                 click.echo(data, nl=False)
-            elif follow:
+            elif over:
+                return
+            elif newest() == path:
                 time.sleep(_FOLLOW_PAUSE_S)
             else:
-                return
-
-
-def _listed(folder: str) -> list[str]:
-    return os.listdir(folder) if os.path.isdir(folder) else []
+                over = True  # one more look: what was written before the other log began
 
 
 COMMANDS: dict[str, click.Command] = {"status": status, "queue": queue, "history": history_command, "logs": logs}

@@ -24,3 +24,21 @@ def seconds(duration_s: float | None) -> str:
         return f"{duration_s:.1f}s"
     minutes, rest = divmod(int(duration_s), 60)
     return f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m{rest:02}s"
+
+
+def value_text(value: object) -> str:
+    """The value of a unit's key as `set` takes it."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(value_text, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _span(value) if isinstance(value, float) else str(value)
+
+
+def _span(duration_s: float) -> str:
+    """A duration as a unit file spells it: 1h30m."""
+    whole, milli = divmod(round(duration_s * 1000), 1000)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    parts = ((hours, "h"), (minute, "m"), (second, "s"), (milli, "ms"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 import click
 
 from vcsctl.catalog import inspect
@@ -35,7 +37,9 @@ def cat(context: Context, name: str) -> None:
     """Show the files that make up a unit, each under its path."""
     found, _ = scan(Layers(context.where.vendor_units, context.where.site_units))
     if name not in found:
-        raise UnknownUnitError(f"there is no unit file for {name}; `vcsctl status` lists the services")
+        near = difflib.get_close_matches(name, found, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`vcsctl status` lists the services"
+        raise UnknownUnitError(f"there is no unit file for {name}; {hint}")
     for path in found[name].paths:
         with open(path, encoding="utf-8", errors="replace") as file:
             show(f"# {path}\n{file.read()}")

@@ -94,17 +94,17 @@ def changed_by(
     for key in changes:
         if key not in OVERRIDABLE:
             raise FieldError(key, f"is configured at deployment, in the unit file of {unit.name}")
-    fields = dict(in_force(before, unit))
+    kept, fields = in_force(before, unit), dict[str, FieldOverride]()
     current = effective(unit, before)
     target = with_fields(current, {key: as_text(value) for key, value in changes.items()})
     declared, wanted = declared_values(unit), declared_values(target)
     for key in OVERRIDABLE:
-        fields.pop(key, None)
         if wanted[key] != declared[key] and wanted[key] is not None:
             value = wanted[key]
-            fields[key] = FieldOverride(value, declared[key], author.by, author.node, author.at, author.reason)
-            if before and key in before.fields and before.fields[key].value == value and key not in changes:
-                fields[key] = before.fields[key]
+            if key in kept and kept[key].value == value:
+                fields[key] = kept[key]  # saying the same again changes neither who said it nor when
+            else:
+                fields[key] = FieldOverride(value, declared[key], author.by, author.node, author.at, author.reason)
     retimed = any(declared_values(current)[key] != wanted[key] for key in RETIMING)
     earlier = before.moment if before else None
     return Override(fields, moment if retimed else earlier)

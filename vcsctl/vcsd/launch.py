@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from vcsctl import steps
+from vcsctl.domain.override import in_force
 from vcsctl.domain.reconcile import (
     CLOCK_TOLERANCE,
     Close,
@@ -276,11 +277,17 @@ class Launcher:
             cancelled = [one for one in claim.requests if queue.is_cancelled(self.paths, claim.key, one)]
             if len(cancelled) == len(claim.requests):
                 return "the request was cancelled"
-        override = read_override(self.paths, claim.service)
-        disabled = override is not None and "enabled" in override.fields and override.fields["enabled"].value is False
-        if claim.slot is not None and not claim.requests and disabled:
+        if claim.slot is not None and not claim.requests and self._disabled(claim):
             return "the service was disabled"
         return None
+
+    def _disabled(self, claim: Claim) -> bool:
+        """By the override as it is now: disabling what is declared disabled is taking its override back."""
+        service = self.service(claim.key)
+        if service is None:
+            return False
+        changed = in_force(read_override(self.paths, claim.service), service.unit).get("enabled")
+        return not (changed.value if changed else service.unit.enabled)
 
     def _hand_over(self, claim: Claim, unit: Unit, grant: Grant, fences: dict[str, int]) -> None:
         cgroup = self._cgroup_of(claim)

@@ -8,7 +8,7 @@ import sys
 
 from vcsctl import __version__
 from vcsctl.config import load_config, places, read_cache, read_source
-from vcsctl.errors import VcsError
+from vcsctl.errors import StorageError, VcsError
 from vcsctl.runners.compiler import compile_config
 from vcsctl.vcsd.daemon import Daemon
 
@@ -26,11 +26,21 @@ def main() -> None:
         if source is not None and read_cache(where, source) is None:
             compile_config(where)
         daemon = Daemon(where, load_config(where))
-        daemon.prepare()
+        _prepare(daemon)
         daemon.run()
     except VcsError as error:
         print(f"vcsd: {error}", file=sys.stderr)  # noqa: T201 - the end of the program, for its user
         sys.exit(error.exit_code)
+
+
+def _prepare(daemon: Daemon) -> None:
+    """While it begins, what the machine refuses is its user's to mend; later on it would be a fault of ours."""
+    try:
+        daemon.prepare()
+    except OSError as error:
+        raise StorageError(
+            f"cannot begin: {error.filename or daemon.where.socket}: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""vcsctl: its global options, its commands by name, and the one place where a fault becomes an exit code.
+
+Commands are loaded when they are called: `vcsctl --help` need not pay for what `verify` imports.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import importlib
+import os
+import sys
+
+import click
+
+from vcsctl import __version__
+from vcsctl.cli.context import Context
+from vcsctl.errors import FAILED, OK, VcsError
+
+# name → (module, first line of its help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "status": ("show", "Show all services, or one."),
+    "queue": ("show", "Show what waits, since when and for what."),
+    "history": ("show", "Show the recorded outcomes of a service."),
+    "logs": ("show", "Print the log of a run."),
+    "why": ("explain", "Explain what a service does next, and why."),
+    "calendar": ("explain", "Show the next slots of a service or an expression."),
+    "run": ("act", "Request a run now."),
+    "stop": ("act", "Stop the run of a service."),
+    "cancel": ("act", "Cancel the waiting requests of a service."),
+    "enable": ("change", "Enable services."),
+    "disable": ("change", "Disable services: no slot starts any more."),
+    "set": ("change", "Change the schedule or timeout of a service by hand."),
+    "revert": ("change", "Take back what was changed by hand."),
+    "reload": ("units", "Read the unit files again."),
+    "cat": ("units", "Show the files that make up a unit."),
+    "verify": ("units", "Check unit files."),
+}
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"vcsctl.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.COMMANDS[cmd_name]
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`vcsctl --help` lists the commands"
+            ctx.fail(f"no such command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup)
+@click.option("--root", metavar="DIR", help="Move every path under DIR (also: VCS_ROOT).")
+@click.version_option(__version__, prog_name="vcsctl")
+@click.pass_context
+def vcsctl(ctx: click.Context, root: str | None) -> None:
+    """See and steer the services of this cell."""
+    ctx.obj = Context(root)
+
+
+def execute() -> int:
+    """Runs the command line; its exit code. No fault becomes a traceback, unless VCS_DEBUG asks for one."""
+    _open_streams()
+    try:
+        code = vcsctl(prog_name="vcsctl", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else OK
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except VcsError as error:
+        _tell(f"vcsctl: {error}" if "\n" not in str(error) else str(error))
+        return error.exit_code
+    except OSError as error:
+        _close_output()
+        if error.errno != errno.EPIPE:  # with EPIPE nobody wants to know more, as with `| head`
+            _tell(f"vcsctl: {error.filename or 'cannot write the answer'}: {(error.strerror or str(error)).lower()}")
+        return FAILED
+    except Exception as error:
+        if os.environ.get("VCS_DEBUG"):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        _tell(f"vcsctl: a fault of vcsctl itself ({what}); run it with VCS_DEBUG=1 to see where, and report it")
+        return FAILED
+
+
+def _open_streams() -> None:
+    """A closed standard stream becomes an empty one; a character the terminal cannot show becomes its escape."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the process's life
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _tell(text: str) -> None:
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        return  # nobody left to tell
+
+
+def _close_output() -> None:
+    """What could not be written must not be tried again, and complained about, at the interpreter's end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
