@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from vcsctl.catalog.layers import Fragments, load_one
-from vcsctl.cli.main import vcsctl
+from vcsctl.cli.commands import vcsctl
 from vcsctl.domain.unit import KINDS, keys_of
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +26,7 @@ OTHERS = "can be written by others; take that right away (chmod go-w)"
 
 def verify(root: Path, *arguments: str | Path) -> tuple[int, list[str], list[str]]:
     """The exit code, the problems and the warnings."""
+    (root / "empty").mkdir(exist_ok=True)
     done = CliRunner().invoke(vcsctl, ["--root", str(root / "empty"), "verify", *map(str, arguments)])
     return done.exit_code, done.stdout.splitlines(), done.stderr.splitlines()
 
