@@ -63,7 +63,8 @@ def _status(context: Context, name: str | None, output: str) -> None:
 
 def _details(line: Line) -> None:
     if line.kind != NO_KIND:
-        show(": ".join(filter(None, (line.title or line.name, line.description))))
+        if line.title or line.description:
+            show(": ".join(filter(None, (line.title, line.description))))
         show(f"provider: {line.provider}")
     for note in line.notes:
         show(note)
