@@ -40,7 +40,7 @@ class Site:
         """`crash_after`: die once after that step. `hold_at`: make the file `held` there, go on when it is gone."""
         code = "from vcsctl.vcsd.main import main; main()"
         if not with_cgroups:
-            code = "from vcsctl.runners import cgroups; cgroups.find_base = lambda: None\n" + code
+            code = "from vcsctl.runners import cgroups; cgroups.find_base = lambda cell: None\n" + code
         if crash_after:
             # Once in all: what starts the run again after the crash passes the same step unharmed.
             marker = str(self.root / "crashed")

@@ -12,8 +12,16 @@ import os
 from vcsctl.runners import linux
 
 
-def find_base() -> str | None:
-    """The folder in which this process may make control groups, or None."""
+def find_base(cell: str) -> str | None:
+    """What the control groups of a cell's runs begin with, where this process may make any; else None.
+
+    The cell is part of it: two cells on one machine may give their runs the same ids.
+    """
+    folder = _find_folder()
+    return f"{folder}/vcs-{cell}" if folder else None
+
+
+def _find_folder() -> str | None:
     try:
         with open("/proc/self/mountinfo") as file:
             mounts = [line.split() for line in file]
@@ -49,7 +57,7 @@ def _works(base: str) -> bool:
 
 
 def path_for(base: str, run_id: str) -> str:
-    return f"{base}/vcs-run-{run_id}"
+    return f"{base}-{run_id}"
 
 
 def make(path: str) -> bool:

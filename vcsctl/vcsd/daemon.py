@@ -21,7 +21,7 @@ from vcsctl.runners import cgroups, compiler, linux
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.supervise import Runs, nudge
 from vcsctl.store import history, locks, nodes, state
-from vcsctl.store.cell import make_cell
+from vcsctl.store.cell import Cell, make_cell
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import QueueReader
@@ -35,7 +35,7 @@ from vcsctl.vcsd.observe import Observer
 from vcsctl.vcsd.recorder import Recorder
 from vcsctl.vcsd.services import Services
 
-_PRUNE_EVERY_S = 5
+_MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop stands still meanwhile
 _TEMPORARY_AGE_S = 3600.0
 
 
@@ -79,7 +79,7 @@ class Daemon:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        self._build(cell.timezone)
+        self._build(cell)
         history.compact_last(self.paths, self.node)
         self.control = Control(self.where.socket, self.poller, self._answer)
         compiler.start_compilation(self.where).finish()
@@ -89,12 +89,12 @@ class Daemon:
         gc.collect()
         gc.freeze()  # what is loaded now lives for ever: no collection touches it, no fork copies it
 
-    def _build(self, timezone: str) -> None:
+    def _build(self, cell: Cell) -> None:
         reader = state.StateReader(self.paths, self.faults)
         observer = Observer(self.paths, reader)
         recorder = Recorder(self.paths, self.node, reader, self.faults)
         runs = Runs(self.poller)
-        self.services = Services(self.node, self.config.labels, timezone)
+        self.services = Services(self.node, self.config.labels, cell.timezone)
         self.overrides = OverridesReader(self.paths, self.faults)
         launcher = Launcher(
             self.paths,
@@ -102,7 +102,7 @@ class Daemon:
             self.boot_id,
             self.config.log_dir,
             self.config.fence_after,
-            cgroups.find_base(),
+            cgroups.find_base(cell.id),
             observer,
             recorder,
             runs,
@@ -138,7 +138,7 @@ class Daemon:
                 os.read(self.signals, 4096)
             self.control.take(events)
             self.loop.look_at_adopted(events)
-        self.loop.recorder.prune()
+        self._guarded(lambda: self.loop.recorder.prune(_MOST_PRUNED_AT_ONCE))
         say("stopped; running runs go on")
 
     # The catalog.
@@ -217,7 +217,7 @@ class Daemon:
     def _plan_chores(self) -> None:
         self.chores = schedule.Scheduler()
         self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self._beat)
-        self.chores.every(_PRUNE_EVERY_S).seconds.do(self._guarded, self.loop.recorder.prune)
+        self.chores.every(1).seconds.do(self._guarded, lambda: self.loop.recorder.prune(_MOST_PRUNED_AT_ONCE))
         self.chores.every().hour.do(self._guarded, self._sweep)
         self.chores.every().hour.do(self._guarded, self._expire_overrides)
         self._guarded(self._beat)

@@ -56,6 +56,7 @@ class Loop:
     _agenda: list[tuple[float, str]] = field(default_factory=list)
     _due: dict[str, float] = field(default_factory=dict)
     _next_poll_s: float = 0.0
+    _queue_touched: bool = False
     _digests: dict[str, str] = field(default_factory=dict)  # KEY → digest of the schedule last seen
 
     # What there is.
@@ -142,6 +143,9 @@ class Loop:
         fair_after = timedelta(seconds=self.config.fair_after)
         for decision in arrange(decisions, self._held(), now, fair_after):
             self._apply(decision)
+        if self._queue_touched:
+            self._queue_touched = False
+            self.read_queue()  # once for all of them: with many pending, reading them is what costs
 
     def _decide(self, key: str, now: datetime) -> Decision:
         try:
@@ -183,19 +187,16 @@ class Loop:
     def _carry_out(self, decision: Decision) -> Decision | None:
         match decision:
             case Start():
-                instead = self.launcher.start(decision)
-                if instead is None:
-                    self.read_queue()
-                return instead
+                self._queue_touched = True
+                return self.launcher.start(decision)
             case Close():
+                self._queue_touched = True
                 instead = self.launcher.close(decision)
-                self.read_queue()
                 self.recorder.record(decision.key)
                 return instead
             case Recover():
-                instead = self.launcher.recover(decision)
-                self.read_queue()
-                return instead
+                self._queue_touched = True
+                return self.launcher.recover(decision)
             case _:
                 return decision
 
@@ -215,7 +216,7 @@ class Loop:
         if wait.enters_queue and not (self.pending.get(wait.key) or Pending(wait.key)).slots_first:
             with contextlib.suppress(StorageError):
                 queue.enter_slots(self.paths, SlotsEntry(wait.key, wait.enters_queue))
-                self.read_queue()
+                self._queue_touched = True
 
     def _idle(self, idle: Idle) -> None:
         self.waiting.pop(idle.key, None)

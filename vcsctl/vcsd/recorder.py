@@ -6,6 +6,7 @@ The history is synced in batches: until then the records themselves, which are d
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import islice
 
 from vcsctl import steps
 from vcsctl.domain.history import Row, rows
@@ -26,7 +27,7 @@ class Recorder:
         self._reader = reader
         self._faults = faults
         self._recorded: dict[str, int] = {}  # KEY → the highest number whose rows are in the history
-        self._to_sync: set[str] = set()
+        self._to_sync: dict[str, set[str]] = defaultdict(set)
         self._to_prune: dict[str, set[int]] = defaultdict(set)
         self.behind: set[str] = set()  # KEYs whose rows could not be written yet
 
@@ -53,25 +54,28 @@ class Recorder:
         if new_rows:
             touched = history.append(self._paths, self._node, new_rows, check=known is None)
             history.append_last(self._paths, self._node, [row for row in new_rows if row.is_run])
-            self._to_sync.update(touched)
+            self._to_sync[key] |= set(touched)
         self._recorded[key] = highest
         steps.reached("history written")
         if len(self._to_prune[key]) > MOST_UNPRUNED:
-            self.prune()
+            self._prune(key)
         return new_rows
 
-    def prune(self) -> None:
-        """Makes the history durable, then removes the records that it makes superfluous: all but the newest."""
-        for path in self._to_sync:
-            records.sync_file(path)
-        self._to_sync.clear()
-        for key, numbers in self._to_prune.items():
-            if len(numbers) < 2:  # the newest stays, it says what was claimed last
-                continue
-            found = self._reader.read(key)
-            # The newest run and what follows it say what was claimed last and whether a retry is due.
-            newest_run = found.run.value.fence if found.run else found.fence
-            finished = sorted(number for number in numbers if number < min(newest_run, found.fence))
-            state.remove_numbers(self._paths, key, finished)
-            numbers.difference_update(finished)
+    def prune(self, most: int) -> None:
+        """Removes what the history makes superfluous, of at most so many services."""
+        for key in list(islice(self._to_sync, most)):
+            self._prune(key)
         steps.reached("records pruned")
+
+    def _prune(self, key: str) -> None:
+        """Makes the history of a KEY durable, then removes the records that it replaces: all but the newest."""
+        for path in self._to_sync[key]:
+            records.sync_file(path)
+        del self._to_sync[key]
+        found = self._reader.read(key)
+        # The newest run and what follows it say what was claimed last and whether a retry is due.
+        newest_run = found.run.value.fence if found.run else found.fence
+        numbers = self._to_prune[key]
+        finished = sorted(number for number in numbers if number < min(newest_run, found.fence))
+        state.remove_numbers(self._paths, key, finished)
+        numbers.difference_update(finished)
