@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from vcsctl.domain import values
-from vcsctl.domain.unit import Duration, Parsed
+from vcsctl.domain.parsed import Duration, Parsed
 from vcsctl.errors import StorageError
 
 LARGEST_FILE = 1 << 18

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcsctl.domain.calendar import EveryMinutes
+from vcsctl.domain.holder import Holder
 from vcsctl.domain.reconcile import (
     Close,
     Decision,
-    Holder,
     Idle,
     KeyView,
     Recover,

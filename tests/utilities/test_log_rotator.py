@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vcsctl.domain.unit import FieldError
+from vcsctl.domain.parsed import FieldError
 from vcsctl.errors import UsageError
 from vcsctl.utilities import signal_process
 from vcsctl.utilities.log_rotator import LogRule, find_logrotate, large_run_logs

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from vcsctl.catalog.permissions import check_permissions as check_permissions
 from vcsctl.catalog.yaml_tree import BadFile, KeyPath, Tree
-from vcsctl.domain.unit import KINDS, FieldError, Periodical, Unit, field_parsers, keys_of
+from vcsctl.domain.parsed import FieldError
+from vcsctl.domain.unit import KINDS, Periodical, Unit, field_parsers, keys_of
 from vcsctl.domain.values import ItemError, quoted
 from vcsctl.errors import Problem
 

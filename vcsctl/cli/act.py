@@ -10,7 +10,7 @@ import click
 
 from vcsctl.cli.context import Context, show
 from vcsctl.cli.overview import Overview
-from vcsctl.domain.override import effective
+from vcsctl.domain.effective import effective
 from vcsctl.domain.run import Claim, Request, StopRequest
 from vcsctl.domain.unit import Daemon
 from vcsctl.domain.values import parse_duration

@@ -11,11 +11,13 @@ import click
 
 from vcsctl.cli.act import live_claim, really_started, refuse_if_impossible, stop
 from vcsctl.cli.context import Context, show
-from vcsctl.domain.override import FieldOverride, Override, changed_by
+from vcsctl.domain.effective import changed_by
+from vcsctl.domain.override import FieldOverride, Override
+from vcsctl.domain.parsed import FieldError
 from vcsctl.domain.run import to_text
-from vcsctl.domain.unit import FieldError
 from vcsctl.errors import RefusedError, UsageError
-from vcsctl.store.overrides import change_override, read_override
+from vcsctl.store.override_change import change_override
+from vcsctl.store.overrides import read_override
 from vcsctl.store.records import append_line
 from vcsctl.vcsd.control import ask
 

@@ -5,7 +5,6 @@ Commands are loaded when they are called: `vcsctl --help` need not pay for what 
 
 from __future__ import annotations
 
-import difflib
 import errno
 import importlib
 import os
@@ -14,7 +13,6 @@ import sys
 import click
 
 from vcsctl import __version__
-from vcsctl.cli.context import Context
 from vcsctl.errors import FAILED, OK, VcsError
 
 # name → (module, first line of its help)
@@ -53,6 +51,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib  # 4 ms that only a mistake is worth
+
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else "`vcsctl --help` lists the commands"
             ctx.fail(f"no such command {args[0]!r}; {hint}")
@@ -69,6 +69,8 @@ class LazyGroup(click.Group):
 @click.pass_context
 def vcsctl(ctx: click.Context, root: str | None) -> None:
     """See and steer the services of this cell."""
+    from vcsctl.cli.context import Context  # here, so that --help and completion load nothing but click
+
     ctx.obj = Context(root)
 
 

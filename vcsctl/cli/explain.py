@@ -15,7 +15,7 @@ from vcsctl.cli.show import output_option
 from vcsctl.cli.tables import local, value_text
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, next_slot
-from vcsctl.domain.override import effective, in_force
+from vcsctl.domain.effective import effective, in_force
 from vcsctl.domain.reconcile import Start, Wait, decide
 from vcsctl.domain.run import to_text
 from vcsctl.domain.unit import Daemon, schedule_of, schedule_text

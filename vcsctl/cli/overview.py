@@ -11,8 +11,8 @@ from typing import Any
 from vcsctl.cli.context import Context
 from vcsctl.cli.tables import value_text
 from vcsctl.domain.history import Row
+from vcsctl.domain.holder import Holder, waits_for_group
 from vcsctl.domain.override import Override
-from vcsctl.domain.reconcile import Holder, waits_for_group
 from vcsctl.domain.run import Claim
 from vcsctl.store import files, history, records
 from vcsctl.store.overrides import OverridesReader

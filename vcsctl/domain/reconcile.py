@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from vcsctl.domain.calendar import Schedule, count_between, next_slot, previous_slot
+from vcsctl.domain.holder import Holder, waits_for_group
 from vcsctl.domain.run import CAUSES, Claim, Dropped, End, Trigger, to_text
 from vcsctl.domain.unit import Daemon, FixedTime, TimedUnit, Unit
 
@@ -333,21 +334,6 @@ def _idle(view: KeyView, unit: Unit, schedule: Schedule, retry: Retry | None, no
         return Idle(view.key, "disabled")
     upcoming = next_slot(schedule, max(now, _counted_from(view)))
     return Idle(view.key, f"next slot {to_text(upcoming)}", upcoming)
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds a group: a live run, or a KEY that starts in this very pass."""
-
-    who: str
-    node: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.who} on {self.node}" if self.node else self.who
-
-
-def waits_for_group(group: str, holder: Holder) -> str:
-    return f"waits for group {group}, held by {holder}"
 
 
 def arrange(

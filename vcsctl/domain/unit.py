@@ -14,34 +14,11 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule
+from vcsctl.domain.parsed import Bool, Duration, FieldError, Parsed, Text
 
 Kind = Literal["daemon", "periodical", "fixed-time"]
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """Says how the text of a field becomes its value. Read by pydantic when a file is validated."""
-
-    parse: Callable[[object], Any]
-
-    def __get_pydantic_core_schema__(self, source: object, handler: object) -> Any:
-        # Imported here and nowhere else in the domain: only who validates a file pays for pydantic.
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_plain_validator_function(self.parse)
-
-
-class FieldError(ValueError):
-    """A fault of one key that shows only beside the others."""
-
-    def __init__(self, key: str, text: str) -> None:
-        super().__init__(text)
-        self.key = key
-
-
-Text = Annotated[str, Parsed(values.parse_text)]
-Bool = Annotated[bool, Parsed(values.parse_bool)]
-Duration = Annotated[float, Parsed(values.parse_duration)]
 Names = Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_name))]
 Nodes = Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_node))]
 Argv = Annotated[tuple[str, ...], Parsed(values.parse_argv)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 
 from vcsctl.errors import ForeignFileError, RefusedError, StorageError
@@ -44,7 +43,7 @@ def make_cell(paths: Paths) -> Cell:
         for folder in FOLDERS:
             os.makedirs(paths.folder(folder), exist_ok=True)
     if (cell := read_cell(paths)) is None:
-        files.link_new(paths.cell, codec.encode(Cell(secrets.token_hex(8), CELL_FORMAT, system_timezone())))
+        files.link_new(paths.cell, codec.encode(Cell(os.urandom(8).hex(), CELL_FORMAT, system_timezone())))
         cell = read_cell(paths)
     if cell is None:
         raise StorageError(f"cannot read {paths.cell} back; see to the storage")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -85,7 +84,7 @@ class QueueReader:
 
 
 def new_request_id() -> str:
-    return "r" + secrets.token_hex(5)
+    return "r" + os.urandom(5).hex()
 
 
 def enter_request(paths: Paths, request: Request) -> bool:

@@ -13,7 +13,7 @@ from typing import Annotated
 import click
 
 from vcsctl.domain import values
-from vcsctl.domain.unit import Duration, FieldError, Parsed
+from vcsctl.domain.parsed import Duration, FieldError, Parsed
 from vcsctl.errors import FAILED, OK
 from vcsctl.store.paths import Paths
 from vcsctl.utilities import sweep

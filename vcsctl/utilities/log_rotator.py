@@ -15,7 +15,8 @@ from typing import Annotated
 import click
 
 from vcsctl.domain import values
-from vcsctl.domain.unit import Argv, Bool, FieldError, Parsed
+from vcsctl.domain.parsed import Bool, FieldError, Parsed
+from vcsctl.domain.unit import Argv
 from vcsctl.errors import FAILED, OK, StorageError, UsageError
 from vcsctl.store.paths import Paths
 from vcsctl.utilities import signal_process

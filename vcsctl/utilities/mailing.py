@@ -14,7 +14,7 @@ from email.utils import format_datetime, localtime, make_msgid
 from typing import Annotated
 
 from vcsctl.domain import values
-from vcsctl.domain.unit import Duration, FieldError, Parsed
+from vcsctl.domain.parsed import Duration, FieldError, Parsed
 from vcsctl.errors import VcsError
 from vcsctl.utilities.settings import list_of, parse_plain_path
 

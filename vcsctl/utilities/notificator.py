@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import click
 
 from vcsctl.domain import values
-from vcsctl.domain.unit import Duration, FieldError, Parsed
+from vcsctl.domain.parsed import Duration, FieldError, Parsed
 from vcsctl.errors import FAILED, OK, StorageError
 from vcsctl.store import files
 from vcsctl.utilities import disks, mailing

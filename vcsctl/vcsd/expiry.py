@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from vcsctl.domain.override import Override, outdated, without
+from vcsctl.domain.effective import outdated
+from vcsctl.domain.override import Override, without
 from vcsctl.domain.unit import Unit, from_plain
 from vcsctl.store import nodes
-from vcsctl.store.overrides import change_override
+from vcsctl.store.override_change import change_override
 from vcsctl.store.paths import Paths
 from vcsctl.vcsd.services import Services
 

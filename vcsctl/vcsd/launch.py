@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from vcsctl import steps
-from vcsctl.domain.override import in_force
+from vcsctl.domain.effective import in_force
+from vcsctl.domain.holder import Holder, waits_for_group
 from vcsctl.domain.reconcile import (
     CLOCK_TOLERANCE,
     Close,
     Decision,
-    Holder,
     Idle,
     KeyView,
     Plan,
@@ -24,7 +24,6 @@ from vcsctl.domain.reconcile import (
     Start,
     Wait,
     decide,
-    waits_for_group,
 )
 from vcsctl.domain.run import Claim, End, Started, to_text
 from vcsctl.domain.unit import Unit, from_plain, to_plain

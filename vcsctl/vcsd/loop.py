@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 from vcsctl import steps
 from vcsctl.config import Config
-from vcsctl.domain.reconcile import Close, Decision, Holder, Idle, KeyView, Recover, Start, Wait, arrange, decide
+from vcsctl.domain.holder import Holder
+from vcsctl.domain.reconcile import Close, Decision, Idle, KeyView, Recover, Start, Wait, arrange, decide
 from vcsctl.domain.run import SlotsEntry
 from vcsctl.errors import StorageError
 from vcsctl.runners.supervise import Run, Runs, is_over

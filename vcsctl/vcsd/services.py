@@ -11,7 +11,8 @@ from typing import Any
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.domain.calendar import Schedule
-from vcsctl.domain.override import Override, effective
+from vcsctl.domain.effective import effective
+from vcsctl.domain.override import Override
 from vcsctl.domain.unit import Daemon, Unit, allowed_on, from_plain, key_of, schedule_of
 
 
