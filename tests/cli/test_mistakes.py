@@ -203,14 +203,14 @@ def test_a_bad_configuration_is_exit_2_with_its_place(tmp_path: Path, site_class
     path.chmod(0o666)
     done = site.vcsctl("status")
     assert done.returncode == 2
-    assert done.stderr == f"vcsctl: {path}: can be written by others; take the right away (chmod go-w)\n"
+    assert done.stderr == f"vcsctl: {path}: can be written by others; take that right away (chmod go-w)\n"
 
 
 def test_a_unit_that_others_can_write_is_not_read(site: Site) -> None:
     site.unit("calculator", UNIT)
     (site.units / "calculator.yaml").chmod(0o666)
     site.start()
-    place = f"{site.units}/calculator.yaml: can be written by others; take the right away (chmod go-w)"
+    place = f"{site.units}/calculator.yaml: can be written by others; take that right away (chmod go-w)"
     assert site.vcsctl("status").stdout.startswith(f"problem: {place}\n")
     assert site.vcsctl("run", "calculator").returncode == 5
 

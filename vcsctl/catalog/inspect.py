@@ -42,6 +42,8 @@ def _verify_file(path: str, layers: Layers) -> list[Problem]:
         return _verify_drop_in(match[1], path, (os.path.dirname(folder), layers.site, layers.vendor))
     if match := UNIT_FILE.fullmatch(file):
         return verify_as(match[1], path)
+    if not os.path.lexists(path):
+        return [Problem(path, 0, 0, "", "cannot be read: no such file or directory")]
     return [Problem(path, 0, 0, "", f"cannot be a unit: {_NAMED}; rename it, or use --as NAME")]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 
 import click
 
 from vcsctl.catalog import inspect
 from vcsctl.catalog.scan import Layers, scan
 from vcsctl.cli.context import Context, show, show_json
-from vcsctl.errors import USAGE, NotRunningError, UnknownUnitError, UsageError
+from vcsctl.errors import USAGE, NotRunningError, UnknownUnitError, UsageError, VcsError
 from vcsctl.vcsd.control import ask
 
 _PATIENCE_S = 60.0
@@ -22,6 +23,8 @@ def reload(context: Context) -> None:
     answer = ask(context.where.socket, {"do": "reload"}, _PATIENCE_S)
     if answer is None:
         raise NotRunningError("no vcsd answers on this machine; start it, it reads the units then")
+    if "error" in answer:
+        raise VcsError(answer["error"])
     for text in answer.get("texts", ()):
         click.echo(text, err=True)
     changed, removed = answer.get("changed", []), answer.get("removed", [])
@@ -41,6 +44,9 @@ def cat(context: Context, name: str) -> None:
         hint = f"did you mean {near[0]}?" if near else "`vcsctl status` lists the services"
         raise UnknownUnitError(f"there is no unit file for {name}; {hint}")
     for path in found[name].paths:
+        if not os.path.isfile(path):  # reading a pipe would wait for its writer
+            show(f"# {path} (not a regular file)")
+            continue
         with open(path, encoding="utf-8", errors="replace") as file:
             show(f"# {path}\n{file.read()}")
 

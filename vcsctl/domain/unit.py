@@ -60,7 +60,7 @@ def field_parsers(cls: type[Any]) -> dict[str, Callable[[object], Any]]:
 
 def _parser_in(hint: Any) -> Callable[[object], Any] | None:
     for part in (hint, *get_args(hint)):
-        for extra in getattr(part, "__metadata__", ()):
+        for extra in reversed(getattr(part, "__metadata__", ())):  # the outermost, as for pydantic
             if isinstance(extra, Parsed):
                 return extra.parse
     return None

@@ -22,7 +22,7 @@ from vcsctl.domain import values
 from vcsctl.errors import Problem
 
 T = TypeVar("T")
-_SIZE_PATTERN = re.compile(r"(\d{1,15})(K|M|G|T)?(?:i?B)?")
+_SIZE_PATTERN = re.compile(r"([0-9]{1,15})(K|M|G|T)?(?:i?B)?")
 _SIZE_FACTORS = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
