@@ -236,3 +236,25 @@ def test_an_override_of_a_unit_that_is_gone_goes_too(site: Site) -> None:
     (site.units / "job.yaml").unlink()
     assert site.vcsctl("reload").returncode == 0
     assert not (site.shared / "overrides/job.json").exists()
+
+
+def test_a_run_that_cannot_begin_is_tried_again_and_said_once(site: Site) -> None:
+    site.unit("job", "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/true]\n")
+    (site.root / "var/log").mkdir(parents=True)
+    (site.root / "var/log/vcs").write_text("a file where the logs should go")
+    site.start()
+    site.vcsctl("run", "job")
+    site.until(lambda: "before it could begin" in site.vcsctl("status").stdout, "status says why nothing runs")
+    (site.root / "var/log/vcs").unlink()
+    site.until(lambda: site.history("job"), "it runs as soon as it can")
+    assert [row["outcome"] for row in site.history("job")] == ["ok"]
+    log = (site.root / "vcsd.log").read_text()
+    assert log.count("before it could begin") == 1
+    site.until(lambda: "before it could begin" not in site.vcsctl("status").stdout, "the fault is over", 15)
+
+
+def test_sighup_reloads(site: Site) -> None:
+    site.start()
+    site.unit("job", "schedule: periodical\nperiod: 60\nexec: [/bin/true]\n")
+    site.vcsd.send_signal(signal.SIGHUP)
+    site.until(lambda: "job" in site.vcsctl("status").stdout, "the unit is there")

@@ -11,7 +11,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from vcsctl.errors import UsageError
+
 _LONGEST = 4096
+_LONGEST_PATH = 107  # the kernel's sun_path, with its final NUL
 _MOST_CLIENTS = 64
 Reply = Callable[[dict[str, Any]], None]
 Handler = Callable[[dict[str, Any], Reply], None]  # replies once, now or later
@@ -19,6 +22,8 @@ Handler = Callable[[dict[str, Any], Reply], None]  # replies once, now or later
 
 class Control:
     def __init__(self, path: str, poller: select.epoll, handle: Handler) -> None:
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            raise UsageError(f"{path} is too long for a socket (at most {_LONGEST_PATH} bytes); use a shorter --root")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # we hold the node's lock: whoever left it is gone

@@ -57,7 +57,7 @@ class Launcher:
     runs: Runs
     view: Callable[[str, KeyState, bool], KeyView]  # KEY, its records, whether its run lives
     service: Callable[[str], Service | None]
-    adopted: set[str] = field(default_factory=set)  # runs taken over from a former vcsd, each told once
+    told: dict[str, str] = field(default_factory=dict)  # KEY → what was last said of a run that was found
 
     def start(self, decision: Start) -> Decision | None:
         """None when the run was started; otherwise what is to be done instead."""
@@ -173,7 +173,7 @@ class Launcher:
         unit = from_plain(claim.unit)
         fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
         self._hand_over(claim, unit, grant, fences)
-        say(f"{claim.run_id}: started: its claim was on record, its start was not")
+        self._tell(claim, "started: its claim was on record, its start was not")
         return None
 
     def lost(self, run: Run) -> bool:
@@ -306,9 +306,13 @@ class Launcher:
         run = Run(claim, found.run.at if found.run else datetime.now(UTC), cgroup=self._cgroup_of(claim))
         self.watch(run, found.started)
         self.runs.add(run)
-        if claim.run_id not in self.adopted:
-            self.adopted.add(claim.run_id)
-            say(f"{claim.run_id}: lives on; watched from now on")
+        self._tell(claim, "lives on; watched from now on")
+
+    def _tell(self, claim: Claim, text: str) -> None:
+        """Once a run: it may have to be tried again and again."""
+        if self.told.get(claim.key) != f"{claim.run_id}: {text}":
+            self.told[claim.key] = f"{claim.run_id}: {text}"
+            say(self.told[claim.key])
 
     def watch(self, run: Run, started: Stored[Started] | None) -> bool:
         """False when its runner should be on this machine and is not. It may be another node's, or not yet named."""

@@ -7,6 +7,7 @@ import contextlib
 import heapq
 import os
 import select
+import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Loop:
     waiting: dict[str, tuple[Wait, float]] = field(default_factory=dict)  # with when it began (monotonic)
     dirty: set[str] = field(default_factory=set)
     last_why: dict[str, str] = field(default_factory=dict)
+    _told: dict[str, str] = field(default_factory=dict)  # faults that were said and are not over
     _agenda: list[tuple[float, str]] = field(default_factory=list)
     _due: dict[str, float] = field(default_factory=dict)
     _next_poll_s: float = 0.0
@@ -202,9 +204,9 @@ class Loop:
                 return decision
 
     def _fault(self, key: str, text: str) -> None:
-        if self.last_why.get(key) != text:
+        if self._told.get(key) != text:
             say(text)
-        self.last_why[key] = text
+        self._told[key] = text
         self.faults.add(key, text)
         self._at(key, time.time() + _RETRY_AFTER_S)
 
@@ -222,11 +224,15 @@ class Loop:
     def _idle(self, idle: Idle) -> None:
         self.waiting.pop(idle.key, None)
         self.last_why.pop(idle.key, None)
-        self.faults.forget(idle.key)
+        if idle.key not in self.runs.by_key:  # a run may be at its first step, where it failed before
+            self.faults.forget(idle.key)
+            self._told.pop(idle.key, None)
         if idle.next_at is not None:
             self._at(idle.key, idle.next_at.timestamp())
 
     def _at(self, key: str, moment: float) -> None:
+        if self._due.get(key) == moment:
+            return  # it is in the agenda already
         self._due[key] = moment
         heapq.heappush(self._agenda, (moment, key))
 
@@ -242,11 +248,18 @@ class Loop:
                 elif self.runs.kill_leftovers(run):
                     recorded = self.launcher.lost(run)
                     self._over(run)
-                    if not recorded:  # it never began: its claim is started again, but not in a hurry
-                        self.dirty.discard(run.claim.key)
-                        self._at(run.claim.key, time.time() + _RETRY_AFTER_S)
+                    if not recorded:
+                        self._never_began(run)
             except (StorageError, OSError) as error:
                 self._fault(run.claim.key, str(error))
+
+    def _never_began(self, run: Run) -> None:
+        """Its claim is started again, but not in a hurry: what kept it from beginning may take its time."""
+        code = os.waitstatus_to_exitcode(run.status)
+        how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        log = f"see to {self.config.log_dir} and to the shared directory"
+        self._fault(run.claim.key, f"{run.claim.run_id}: its runner {how} before it could begin; tried again; {log}")
+        self.dirty.discard(run.claim.key)
 
     def _retry_unrecorded(self) -> None:
         for key in list(self.recorder.behind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
 from vcsctl import __version__
@@ -28,6 +29,8 @@ def main() -> None:
         daemon = Daemon(where, load_config(where))
         _prepare(daemon)
         daemon.run()
+    except KeyboardInterrupt:  # while it begins; later on Ctrl-C is a signal like SIGTERM
+        sys.exit(128 + signal.SIGINT)
     except VcsError as error:
         print(f"vcsd: {error}", file=sys.stderr)  # noqa: T201 - the end of the program, for its user
         sys.exit(error.exit_code)
