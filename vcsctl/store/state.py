@@ -32,7 +32,6 @@ class KeyState:
     started: Stored[Started] | None = None
     end: Stored[End] | None = None
     closes: tuple[Claim, ...] = ()
-    numbers: tuple[int, ...] = ()
     since: dict[str, datetime] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
 
@@ -83,7 +82,6 @@ class StateReader:
         state = KeyState(
             key,
             fence=listing.highest,
-            numbers=tuple(listing.claims),
             since=since,
             turns=turns,
         )

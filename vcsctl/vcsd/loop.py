@@ -60,6 +60,7 @@ class Loop:
     _due: dict[str, float] = field(default_factory=dict)
     _next_poll_s: float = 0.0
     _queue_touched: bool = False
+    _ended: list[str] = field(default_factory=list)  # KEYs whose runs ended and are not in the history yet
     _digests: dict[str, str] = field(default_factory=dict)  # KEY → digest of the schedule last seen
 
     # What there is.
@@ -115,9 +116,7 @@ class Loop:
     def _over(self, run: Run) -> None:
         self.runs.remove(run)
         steps.reached("run reaped")
-        for row in self.recorder.record(run.claim.key):
-            if row.is_run:
-                say(f"{row.id}: {row.outcome}: {row.why}")
+        self._ended.append(run.claim.key)
         self.dirty.add(run.claim.key)
         self.dirty.update(self.waiting)
 
@@ -140,6 +139,7 @@ class Loop:
         if self.dirty:
             candidates, self.dirty = self.dirty | self.waiting.keys(), set()
             self._reconcile(candidates, now)
+        self._record_ended()  # after the others have started: who waits for a group should not wait for the history
 
     def _reconcile(self, candidates: Iterable[str], now: datetime) -> None:
         decisions = [self._decide(key, now) for key in sorted(candidates)]
@@ -260,6 +260,13 @@ class Loop:
         log = f"see to {self.config.log_dir} and to the shared directory"
         self._fault(run.claim.key, f"{run.claim.run_id}: its runner {how} before it could begin; tried again; {log}")
         self.dirty.discard(run.claim.key)
+
+    def _record_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        for key in ended:
+            for row in self.recorder.record(key):
+                if row.is_run:
+                    say(f"{row.id}: {row.outcome}: {row.why}")
 
     def _retry_unrecorded(self) -> None:
         for key in list(self.recorder.behind):
