@@ -258,3 +258,32 @@ def test_sighup_reloads(site: Site) -> None:
     site.unit("job", "schedule: periodical\nperiod: 60\nexec: [/bin/true]\n")
     site.vcsd.send_signal(signal.SIGHUP)
     site.until(lambda: "job" in site.vcsctl("status").stdout, "the unit is there")
+
+
+def test_an_outcome_that_cannot_be_read_is_set_aside_and_blocks_nobody(site: Site, tmp_path: Path) -> None:
+    site.unit("one", job(tmp_path / "times"))
+    site.start()
+    assert site.vcsctl("run", "one", "--wait").returncode == 0
+    site.stop()
+    (site.shared / "state/one/1.end.json").write_text('{"version": 1, "cau')
+    site.start()
+    assert site.vcsctl("run", "one", "--wait").returncode == 0
+    assert (site.shared / "state/one/1.end.json.unreadable").exists()
+
+
+def test_a_start_that_cannot_be_read_still_counts_as_a_start(site: Site, tmp_path: Path) -> None:
+    site.unit("one", job(tmp_path / "times"))
+    site.start()
+    site.stop()
+    site.vcsctl("run", "one")
+    site.start(crash_after="outcome linked")
+    site.until(lambda: site.history("one"), "vcsd has recorded what became of it")
+    site.stop()
+    for path in site.shared.glob("history/one/*"):
+        path.unlink()
+    (site.shared / "state/one/1.end.json").unlink()
+    (site.shared / "state/one/1.started").write_text("")
+    site.start()
+    site.until(lambda: site.history("one"), "the run has an outcome")
+    assert [row["outcome"] for row in site.history("one")] == ["lost"]
+    assert (tmp_path / "times").read_text().count("start") == 1

@@ -140,7 +140,7 @@ def really_started(context: Context, key: str, is_it: Callable[[Claim], bool]) -
             return None
         if found.end is not None:
             return None if found.end.value.cause == "recalled" else found.run.value
-        if found.started is not None or time.monotonic() > give_up_s:
+        if found.began or time.monotonic() > give_up_s:
             return found.run.value
         time.sleep(_LOOK_S)
 

@@ -31,6 +31,8 @@ class KeyState:
     run: Stored[Claim] | None = None
     started: Stored[Started] | None = None
     end: Stored[End] | None = None
+    began: bool = False  # a start is on record, readable or not
+    unreadable_end: str | None = None  # the path of an outcome that is there and says nothing
     closes: tuple[Claim, ...] = ()
     since: dict[str, datetime] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
@@ -97,11 +99,14 @@ class StateReader:
             if not claim.value.is_run:
                 closes.append(claim.value)
                 continue
+            end = self._record(End, folder, f"{number}{END}", listing)
             state = replace(
                 state,
                 run=claim,
                 started=self._record(Started, folder, f"{number}{STARTED}", listing),
-                end=self._record(End, folder, f"{number}{END}", listing),
+                end=end,
+                began=f"{number}{STARTED}" in listing.inodes,
+                unreadable_end=f"{folder}/{number}{END}" if f"{number}{END}" in listing.inodes and not end else None,
             )
             break
         return replace(state, watermark=watermark, closes=tuple(closes))

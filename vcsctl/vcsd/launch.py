@@ -134,7 +134,7 @@ class Launcher:
         if found.run is None or found.end is not None:
             return Idle(key, "its outcome has arrived", datetime.now(UTC))
         claim = found.run.value
-        groups = () if found.started else claim.groups
+        groups = () if found.began else claim.groups
         grant = self._take(key, groups)
         if isinstance(grant, str):
             if self._held_by_key(key):
@@ -157,11 +157,12 @@ class Launcher:
             cgroups.kill(cgroup)
             grant.unlock()
             return Recover(key, "killing what the runner left")
-        if found.started is not None:
-            same_boot = found.started.value.boot_id == self.boot_id
-            cause = "runner-died" if same_boot or claim.node != self.node else "node-died"
-            evidence = f"runner {found.started.value.pid} on {claim.node} ended without an outcome and its lock is free"
-            self._end_here(claim, grant, cause, evidence if same_boot else f"{claim.node} went down under it")
+        if found.unreadable_end:
+            aside = files.set_aside(found.unreadable_end)
+            self._end_here(claim, grant, "runner-died", f"it ended, but its outcome cannot be read: {aside}")
+            return Idle(key, "recorded as lost", datetime.now(UTC))
+        if found.began:
+            self._end_here(claim, grant, *self._evidence(claim, found))
             return Idle(key, "recorded as lost", datetime.now(UTC))
         self._leave_queue(claim)
         if (recalled := self._recalled(claim)) is not None:
@@ -176,15 +177,24 @@ class Launcher:
         self._tell(claim, "started: its claim was on record, its start was not")
         return None
 
+    def _evidence(self, claim: Claim, found: KeyState) -> tuple[str, str]:
+        """The cause and the sentence for a run that began, has no outcome, and whose lock is free."""
+        if found.started is None:
+            return "runner-died", f"its start on {claim.node} is on record and cannot be read; its lock is free"
+        if found.started.value.boot_id == self.boot_id:
+            runner = f"runner {found.started.value.pid} on {claim.node}"
+            return "runner-died", f"{runner} ended without an outcome and its lock is free"
+        return "runner-died" if claim.node != self.node else "node-died", f"{claim.node} went down under it"
+
     def lost(self, run: Run) -> bool:
         """A runner of ours ended without an outcome, and nothing it started is left. True when all is on record."""
         found = self.observer.state(run.claim.key)
         if found.run is None or found.run.value.fence != run.claim.fence or found.end is not None:
             return True
-        if found.started is None:
+        if not found.began:
             return False
         how = f"killed by signal {signal.Signals(run.status).name}" if 0 < run.status < 65 else "gone"
-        why = f"runner {found.started.value.pid} was {how}; what it had started was killed"
+        why = f"runner {run.pid} was {how}; what it had started was killed"
         self._record_end(run.claim, "runner-died", why)
         if run.grant:
             run.grant.unlock()

@@ -45,7 +45,7 @@ class Observer:
             moment=moment,
             watermark=found.watermark,
             run=found.run.value if found.run else None,
-            started=found.started is not None,
+            started=found.began,
             end=found.end.value if found.end else None,
             live=live,
             closes=found.closes,
