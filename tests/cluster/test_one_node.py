@@ -287,3 +287,14 @@ def test_a_start_that_cannot_be_read_still_counts_as_a_start(site: Site, tmp_pat
     site.until(lambda: site.history("one"), "the run has an outcome")
     assert [row["outcome"] for row in site.history("one")] == ["lost"]
     assert (tmp_path / "times").read_text().count("start") == 1
+
+
+def test_the_history_outlives_the_unit(site: Site) -> None:
+    site.unit("job", "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/true]\n")
+    site.start()
+    assert site.vcsctl("run", "job", "--wait").returncode == 0
+    (site.units / "job.yaml").unlink()
+    assert site.vcsctl("reload").stdout == "changed: nothing; removed: job\n"
+    assert "job.1" in site.vcsctl("history", "job").stdout
+    assert site.vcsctl("history", "other").returncode == 4
+    assert site.vcsctl("history", "../job").returncode == 4

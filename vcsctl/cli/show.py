@@ -160,8 +160,11 @@ def history_command(context: Context, name: str, lines: int, output: str) -> Non
 
 
 def _history(context: Context, name: str, lines: int, output: str) -> None:
-    context.row(name)
-    rows = list(reversed(list(islice(history.read(context.paths, name), lines))))
+    # A service whose unit is gone keeps its history.
+    known = bool(NAME_PATTERN.fullmatch(name))
+    rows = list(reversed(list(islice(history.read(context.paths, name), lines)))) if known else []
+    if not rows:
+        context.row(name)
     if output == "json":
         show_json("history", [_row(row) for row in rows])
         return
