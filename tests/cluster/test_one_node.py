@@ -298,3 +298,42 @@ def test_the_history_outlives_the_unit(site: Site) -> None:
     assert "job.1" in site.vcsctl("history", "job").stdout
     assert site.vcsctl("history", "other").returncode == 4
     assert site.vcsctl("history", "../job").returncode == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("queue/one.r1111111111.json", True),
+        ("queue/one.slots.json", True),
+        ("overrides/one.json", True),
+        ("overrides/unknown.json", True),
+        ("state/one/7.json", True),
+        ("state/one/since.0123456789abcdef", False),
+        ("state/stranger", False),
+        ("running/one.json", False),
+        ("nodes/other.json", False),
+        ("nodes/other.units.json", False),
+        ("nodes/other.runs.jsonl", False),
+        ("history/one/2026-01.other.jsonl", False),
+    ],
+)
+@pytest.mark.parametrize("content", ["text", "directory"])
+def test_no_foreign_file_anywhere_stops_anybody(
+    site: Site, tmp_path: Path, path: str, named: bool, content: str
+) -> None:
+    site.unit("one", job(tmp_path / "times"))
+    site.start()
+    foreign = site.shared / path
+    foreign.parent.mkdir(parents=True, exist_ok=True)
+    match content:
+        case "directory":
+            foreign.mkdir()
+        case _:
+            foreign.write_text('{"version": 1, "id"')
+    done = site.vcsctl("run", "one", "--wait")
+    assert (done.returncode, "ok: exited with code 0" in done.stdout) == (0, True), done
+    for command in (("status",), ("queue",), ("history", "one"), ("why", "one")):
+        shown = site.vcsctl(*command)
+        assert (shown.returncode, "fault of vcsctl" in shown.stderr) == (0, False), shown
+    if named:
+        site.until(lambda: foreign.name in site.vcsctl("status").stdout, "status names the file")

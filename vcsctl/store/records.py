@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,11 +103,14 @@ def lines_backwards(path: str, block: int = 1 << 16) -> Iterator[bytes]:
     """The lines of a file from the last to the first, without reading all of it; a torn last line comes too."""
     with files.named_faults("read", path):
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return
         try:
-            position, rest = os.fstat(descriptor).st_size, b""
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return  # a stranger under such a name hides nothing of ours
+            position, rest = status.st_size, b""
             while position > 0:
                 size = min(block, position)
                 position -= size
