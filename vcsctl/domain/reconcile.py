@@ -103,6 +103,7 @@ class Recover:
 
     key: str
     why: str
+    began: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ def decide(view: KeyView, now: datetime) -> Decision:
 
 def _while_unfinished(view: KeyView, run: Claim, now: datetime) -> Decision:
     if not view.live:
-        return Recover(view.key, f"run {run.run_id} has no outcome on record")
+        return Recover(view.key, f"run {run.run_id} has no outcome on record", view.started)
     due = due_slots(view, now)
     place = min((w.entered_at for w in (*view.requests, *_slots_waiter(view))), default=now)
     why = f"its own run {run.run_id} is not over"
@@ -304,7 +305,11 @@ def _drop_entry(view: KeyView, unit: Unit, ledger: _Ledger) -> None:
     if unit.enabled:
         ledger.drop("changed", "the schedule changed while it waited", first=first, last=first)
     else:
-        ledger.drop("disabled", "the service was disabled while it waited", first=first, last=first)
+        last, count = first, 1
+        if view.schedule and view.moment > first:
+            last = max(first, previous_slot(view.schedule, view.moment))
+            count = max(1, count_between(view.schedule, first - timedelta(microseconds=1), last))
+        ledger.drop("disabled", "the service was disabled while it waited", first=first, last=last, count=count)
 
 
 def _clock_fault(view: KeyView, schedule: Schedule, now: datetime) -> Close | Idle | None:

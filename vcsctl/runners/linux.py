@@ -98,6 +98,14 @@ def children_of(parent: int) -> list[int]:
     return found
 
 
+def signal_name(number: int) -> str:
+    """SIGKILL, or the number of a real-time signal, most of which have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
 def kill(pid: int, number: int) -> None:
     """Signals a process that may be gone already."""
     with contextlib.suppress(ProcessLookupError):

@@ -31,6 +31,7 @@ from vcsctl.store.paths import Paths
 # Until a command has lived this long no thread watches over it: most are over sooner.
 WATCH_AFTER_S = 1.0
 STORAGE_RETRY_S = 1.0
+STORAGE_STOP_S = 5.0
 _LOOK_AGAIN_S = 0.02
 _INTERNAL_ERROR = 70
 
@@ -156,10 +157,11 @@ class Runner:
         job = self.job
         if stop := self._read_stop():
             return self._end("stopped-before-start", f"stopped by {stop.by} before it began")
-        if not fencing.may_start(clock() - self.proofs.began_s, job.fence_after_s):
-            return self._end("storage", "the storage took too long to answer before the start")
         try:
             command = spawn.prepare(job.unit, self._variables(), tuple(job.grant.descriptors), job.cgroup)
+            # Last: what was prepared may have hung on a mount for longer than our locks are ours.
+            if not fencing.may_start(clock() - self.proofs.began_s, job.fence_after_s):
+                return self._end("storage", "the storage took too long to answer before the start")
             self.started_s = time.monotonic()
             self.command = spawn.start(command)
         except (spawn.CannotStartError, OSError) as error:
@@ -260,7 +262,10 @@ class Runner:
     def _stop(self, cause: str, why: str) -> None:
         """The stop sequence: the unit's signal now, KILL after `stop_timeout`. The first cause counts."""
         if self.stopping is None:
-            self.stopping = Stopping(cause, why, time.monotonic() + self.job.unit.stop_timeout)
+            patience_s = self.job.unit.stop_timeout
+            if cause == "storage":  # the locks may be another's: whatever the unit says, not long
+                patience_s = min(patience_s, STORAGE_STOP_S)
+            self.stopping = Stopping(cause, why, time.monotonic() + patience_s)
             self._signal_everything(getattr(signal, f"SIG{self.job.unit.stop_signal}"))
 
     def _pause_s(self) -> float:
@@ -305,7 +310,7 @@ class Runner:
         if self.stopping:
             return self._end(self.stopping.cause, self.stopping.why, code)
         if code < 0:
-            return self._end("signal", f"killed by signal {signal.Signals(-code).name}", code)
+            return self._end("signal", f"killed by signal {linux.signal_name(-code)}", code)
         unit = self.job.unit
         if code in (unit.success_exit_codes if isinstance(unit, TimedUnit) else (0,)):
             return self._end("exited", f"exited with code {code}", code)

@@ -50,12 +50,14 @@ class Proofs:
         self._hurry.set()
 
     def _watch(self, period_s: float) -> None:
-        while self.failed is None:
+        while True:
             try:
                 self.prove()
-                self.stop = self.stop or self._look_for_stop()
             except StorageError as error:
-                self.failed = str(error)
+                self.failed = self.failed or str(error)
+            # A listing that fails says nothing of the locks; a run that goes on without them can still be stopped.
+            with contextlib.suppress(StorageError):
+                self.stop = self.stop or self._look_for_stop()
             if self.failed or self.stop:
                 self._wake()
             self._hurry.wait(period_s)

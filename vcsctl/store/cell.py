@@ -41,7 +41,8 @@ def make_cell(paths: Paths) -> Cell:
     """Makes the folders and the marker; when two do so at once, the first one's marker counts."""
     with files.named_faults("make", paths.root):
         for folder in FOLDERS:
-            os.makedirs(paths.folder(folder), exist_ok=True)
+            # Who can open a lock file can hold the lock: nobody else may.
+            os.makedirs(paths.folder(folder), 0o700 if folder.startswith("locks/") else 0o755, exist_ok=True)
     if (cell := read_cell(paths)) is None:
         files.link_new(paths.cell, codec.encode(Cell(os.urandom(8).hex(), CELL_FORMAT, system_timezone())))
         cell = read_cell(paths)

@@ -18,6 +18,7 @@ from vcsctl.domain.run import from_text, to_text
 
 FORMAT_VERSION = 1
 OLDEST_READABLE_VERSION = 1
+_LARGEST_NUMBER = 1e10  # three centuries of seconds; what is beyond, and NaN, is nobody's duration
 T = TypeVar("T")
 
 
@@ -68,7 +69,7 @@ def _from_plain(cls: type[T], plain: object) -> T:
     readers = _readers(cls)  # type: ignore[arg-type]  # a class is hashable
     try:
         return cls(**{key: readers[key](value) for key, value in plain.items() if key in readers})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadRecordError(f"is not a record of kind {cls.__name__} ({error})") from error
 
 
@@ -101,7 +102,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if dataclasses.is_dataclass(hint):
         return lambda value: _from_plain(hint, value)  # type: ignore[arg-type]
     if hint is float:
-        return lambda value: float(_checked(value, isinstance(value, int | float)))
+        return lambda value: float(_checked(value, isinstance(value, int | float) and abs(value) < _LARGEST_NUMBER))
     if hint is int:
         return lambda value: _checked(value, isinstance(value, int) and not isinstance(value, bool))
     return lambda value: _checked(value, isinstance(value, hint))

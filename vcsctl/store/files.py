@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from vcsctl.errors import ForeignFileError, NoSpaceError, StorageError
 from vcsctl.store.paths import ASIDE_SUFFIX, TEMPORARY_PREFIX
 
 LARGEST_RECORD = 1 << 20  # a record is a few kilobytes; more is somebody else's file
-_serial = itertools.count()
 
 
 @contextlib.contextmanager
@@ -51,7 +49,7 @@ def _sentence(error: OSError) -> str:
 
 def _temporary(path: str) -> str:
     folder, name = os.path.split(path)
-    return f"{folder}/{TEMPORARY_PREFIX}{name}.{os.getpid()}.{next(_serial)}"
+    return f"{folder}/{TEMPORARY_PREFIX}{name}.{os.urandom(6).hex()}"
 
 
 def _write_temporary(path: str, data: bytes, mode: int, *, durable: bool) -> tuple[str, datetime]:

@@ -73,7 +73,7 @@ class HeldLock:
 def try_lock(path: str) -> HeldLock | None:
     """The lock, or None when somebody else holds it. Raises StorageError when the storage cannot lock."""
     with named_faults("lock", path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             if filelock.lock_descriptor(descriptor, blocking=False) and _is_the_file_at(path, descriptor):
                 return HeldLock(path, descriptor)
@@ -91,7 +91,7 @@ def _is_the_file_at(path: str, descriptor: int) -> bool:
         named = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino) and ours.st_nlink == 1
+    return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
 
 
 class Grant:

@@ -32,7 +32,7 @@ class OverridesReader:
     def _read_one(self, name: str) -> Override | None:
         path = f"{self._paths.overrides}/{name}"
         try:
-            status = os.stat(path)
+            status = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
             return None
         identity = (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -122,10 +122,14 @@ class Paths:
         return f"{self.root}/audit/{_part(node)}.jsonl"
 
 
+def is_part(name: str) -> bool:
+    return _PART.fullmatch(name) is not None
+
+
 def split_queue_name(name: str) -> tuple[str, str, str] | None:
     """`KEY.ID.SUFFIX` → (key, id, suffix); None for a name that is none of ours. Keys may hold dots, ids not."""
     stem, _, suffix = name.rpartition(".")
     key, _, identity = stem.rpartition(".")
-    if suffix not in ("json", "cancelled") or not key or not identity or name.startswith("."):
+    if suffix not in ("json", "cancelled") or not is_part(key) or not is_part(identity):
         return None
     return key, identity, suffix

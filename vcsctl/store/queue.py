@@ -57,8 +57,8 @@ class QueueReader:
         for name, (key, identity, suffix) in sorted(listed.items()):
             if suffix != "json" or (only_key is not None and key != only_key):
                 continue
-            stored = self._stored(name, identity)
-            if stored is None or stored.value.key != key:
+            stored = self._stored(name, key, identity)
+            if stored is None:
                 continue
             before = pending.get(key, Pending(key))
             if isinstance(stored.value, SlotsEntry):
@@ -69,7 +69,9 @@ class QueueReader:
                 pending[key] = Pending(key, before.slots_first, before.slots_entered_at, (*before.requests, queued))
         return pending
 
-    def _stored(self, name: str, identity: str) -> records.Stored[Request] | records.Stored[SlotsEntry] | None:
+    def _stored(
+        self, name: str, key: str, identity: str
+    ) -> records.Stored[Request] | records.Stored[SlotsEntry] | None:
         if name in self._known:
             return self._known[name]
         path = f"{self._paths.queue}/{name}"
@@ -78,8 +80,14 @@ class QueueReader:
             stored = records.read(SlotsEntry, path, self._faults)
         else:
             stored = records.read(Request, path, self._faults)
-        if stored is not None:
-            self._known[name] = stored
+        if stored is None:
+            return None
+        said = (stored.value.key, SLOTS if isinstance(stored.value, SlotsEntry) else stored.value.id)
+        if said != (key, identity):
+            # A copy under another name would be claimed again and again: what is removed is the name it says.
+            self._faults.add(path, f"cannot be used: it is the entry {said[1]} of {said[0]}, not what its name says")
+            return None
+        self._known[name] = stored
         return stored
 
 

@@ -167,10 +167,11 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def _moment(path: str) -> datetime | None:
-    try:
-        return files.instant_of(os.stat(path).st_mtime_ns)
-    except FileNotFoundError:
-        return None
+    with files.named_faults("read", path):
+        try:
+            return files.instant_of(os.stat(path, follow_symlinks=False).st_mtime_ns)
+        except FileNotFoundError:
+            return None
 
 
 def mark_since(paths: Paths, state: KeyState, digest: str) -> None:
@@ -186,6 +187,11 @@ def mark_since(paths: Paths, state: KeyState, digest: str) -> None:
 
 def draft_claim(paths: Paths, claim: Claim) -> files.Draft:
     return files.Draft(paths.claim(claim.key, claim.fence), codec.encode(claim))
+
+
+def write_running(paths: Paths, claim: Claim) -> None:
+    """The index of live runs, for readers; normally a second name of the claim itself."""
+    files.replace(paths.running_index(claim.key), codec.encode(claim))
 
 
 def write_started(paths: Paths, key: str, fence: int, started: Started) -> bool:

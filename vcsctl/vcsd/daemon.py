@@ -125,6 +125,7 @@ class Daemon:
             self._finish_reload()
             if self.loop.clocks.look():
                 say("the clock was set: no slot is claimed for 10 s")
+                self.loop.dirty.update(self.services.by_key)  # what was to be looked at by the old time
                 self._plan_chores()  # `schedule` keeps wall-clock times: a step back would stop the chores
             try:
                 self.loop.one_pass()
@@ -219,6 +220,7 @@ class Daemon:
         self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self._beat)
         self.chores.every(1).seconds.do(self._guarded, lambda: self.loop.recorder.prune(_MOST_PRUNED_AT_ONCE))
         self.chores.every().hour.do(self._guarded, self._sweep)
+        self.chores.every().hour.do(self._guarded, lambda: history.compact_last(self.paths, self.node))
         self.chores.every().hour.do(self._guarded, self._expire_overrides)
         self._guarded(self._beat)
 

@@ -5,8 +5,7 @@ Every path ends with the locks handed on or let go. Policy lives in the domain; 
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -24,11 +23,12 @@ from vcsctl.domain.reconcile import (
     Start,
     Wait,
     decide,
+    start_limit,
 )
 from vcsctl.domain.run import Claim, End, Started, to_text
-from vcsctl.domain.unit import Unit, from_plain, to_plain
+from vcsctl.domain.unit import TimedUnit, Unit, from_plain, to_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners import cgroups, oneshot
+from vcsctl.runners import cgroups, linux, oneshot
 from vcsctl.runners.supervise import Run, Runs
 from vcsctl.store import files, locks, queue, state
 from vcsctl.store.locks import Grant
@@ -76,6 +76,8 @@ class Launcher:
         steps.reached("locks taken")
         key = decision.key
         found = self.observer.state(key)
+        for closed in found.closes:
+            self._leave_queue(closed)  # a crash may have left its entries, and the next claim would hide it
         again = decide(self.view(key, found, False), datetime.now(UTC))
         if not isinstance(again, Start) or again.groups != decision.groups:
             grant.unlock()
@@ -127,14 +129,20 @@ class Launcher:
             grant.unlock()
             grant.close_unless_kept()
 
-    def recover(self, decision: Recover) -> Decision | None:
-        """A claim without an outcome: adopted when its run lives, started again when it never began, else lost."""
+    def recover(self, decision: Recover, held: Mapping[str, Holder], declared: tuple[str, ...]) -> Decision | None:
+        """A claim without an outcome: adopted when its run lives, started again when it never began, else lost.
+
+        `held` and `declared`: the groups of live runs, and those the service is in by now, pushed since the claim.
+        """
         key = decision.key
         found = self.observer.state(key)
         if found.run is None or found.end is not None:
             return Idle(key, "its outcome has arrived", datetime.now(UTC))
         claim = found.run.value
-        groups = () if found.began else claim.groups
+        groups = () if found.began else tuple(sorted({*claim.groups, *declared}))
+        busy = next((group for group in groups if group in held), None)
+        if busy is not None:
+            return Wait(key, waits_for_group(busy, held[busy]), found.run.at)
         grant = self._take(key, groups)
         if isinstance(grant, str):
             if self._held_by_key(key):
@@ -172,10 +180,22 @@ class Launcher:
             grant.unlock()
             return Idle(key, "the claim holds no unit")
         unit = from_plain(claim.unit)
+        if (late := self._expired(claim, unit)) is not None:
+            self._end_here(claim, grant, "expired", late)
+            return Idle(key, late, datetime.now(UTC))
+        state.write_running(self.paths, claim)
         fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
         self._hand_over(claim, unit, grant, fences)
         self._tell(claim, "started: its claim was on record, its start was not")
         return None
+
+    def _expired(self, claim: Claim, unit: Unit) -> str | None:
+        """Whether the slot of a claim that never began is too old by now to begin."""
+        service = self.service(claim.key)
+        if claim.slot is None or service is None or service.schedule is None or not isinstance(unit, TimedUnit):
+            return None
+        limit = start_limit(unit, service.schedule, claim.slot)
+        return f"could not start by {to_text(limit)} (start_within)" if datetime.now(UTC) >= limit else None
 
     def _evidence(self, claim: Claim, found: KeyState) -> tuple[str, str]:
         """The cause and the sentence for a run that began, has no outcome, and whose lock is free."""
@@ -193,7 +213,7 @@ class Launcher:
             return True
         if not found.began:
             return False
-        how = f"killed by signal {signal.Signals(run.status).name}" if 0 < run.status < 65 else "gone"
+        how = f"killed by signal {linux.signal_name(run.status)}" if 0 < run.status < 65 else "gone"
         why = f"runner {run.pid} was {how}; what it had started was killed"
         self._record_end(run.claim, "runner-died", why)
         if run.grant:

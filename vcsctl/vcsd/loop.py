@@ -7,8 +7,8 @@ import contextlib
 import heapq
 import os
 import select
-import signal
 import time
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,12 +17,13 @@ from vcsctl import steps
 from vcsctl.config import Config
 from vcsctl.domain.holder import Holder
 from vcsctl.domain.reconcile import Close, Decision, Idle, KeyView, Recover, Start, Wait, arrange, decide
-from vcsctl.domain.run import SlotsEntry
+from vcsctl.domain.run import SlotsEntry, service_of
 from vcsctl.errors import StorageError
+from vcsctl.runners import linux
 from vcsctl.runners.supervise import Run, Runs, is_over
 from vcsctl.store import queue, records
 from vcsctl.store.overrides import OverridesReader
-from vcsctl.store.paths import Paths
+from vcsctl.store.paths import Paths, is_part
 from vcsctl.store.queue import Pending, QueueReader
 from vcsctl.store.records import Faults
 from vcsctl.store.state import KeyState
@@ -59,6 +60,7 @@ class Loop:
     _agenda: list[tuple[float, str]] = field(default_factory=list)
     _due: dict[str, float] = field(default_factory=dict)
     _next_poll_s: float = 0.0
+    _undecided: set[str] = field(default_factory=set)  # KEYs whose last look failed
     _queue_touched: bool = False
     _ended: list[str] = field(default_factory=list)  # KEYs whose runs ended and are not in the history yet
     _digests: dict[str, str] = field(default_factory=dict)  # KEY → digest of the schedule last seen
@@ -66,6 +68,11 @@ class Loop:
     # What there is.
 
     def view(self, key: str, found: KeyState, live: bool) -> KeyView:
+        service = self.services.by_key.get(key)
+        if service is not None and service.schedule is not None and service.schedule_digest not in found.since:
+            # Its mark could not be made, or was removed by hand: nothing before now counts.
+            self.observer.mark_schedule(key, service.schedule_digest, None)
+            found = self.observer.state(key)
         return self.observer.view(self.services.by_key.get(key), found, self.pending.get(key), live=live)
 
     def observe(self) -> None:
@@ -143,19 +150,29 @@ class Loop:
 
     def _reconcile(self, candidates: Iterable[str], now: datetime) -> None:
         decisions = [self._decide(key, now) for key in sorted(candidates)]
+        # First what runs already: it holds the groups that its service is in by now, whatever its claim says.
+        recovers = [decision for decision in decisions if isinstance(decision, Recover)]
+        for recover in sorted(recovers, key=lambda one: not one.began):
+            self._apply(recover)
         fair_after = timedelta(seconds=self.config.fair_after)
-        for decision in arrange(decisions, self._held(), now, fair_after):
+        others = [decision for decision in decisions if not isinstance(decision, Recover)]
+        for decision in arrange(others, self._held(), now, fair_after):
             self._apply(decision)
         if self._queue_touched:
             self._queue_touched = False
             self.read_queue()  # once for all of them: with many pending, reading them is what costs
 
     def _decide(self, key: str, now: datetime) -> Decision:
+        self._undecided.add(key)
         try:
-            found = self.observer.state(key)
-        except StorageError as error:
-            return Idle(key, str(error), now + timedelta(seconds=_RETRY_AFTER_S))
-        decision = decide(self.view(key, found, key in self.runs.by_key), now)
+            decision = decide(self.view(key, self.observer.state(key), key in self.runs.by_key), now)
+        except (StorageError, OSError) as error:
+            self._fault(key, str(error))
+            return Idle(key, str(error))
+        except Exception as error:  # noqa: BLE001 - the same
+            self._own_fault(key, error)
+            return Idle(key, "not decided")
+        self._undecided.discard(key)
         if isinstance(decision, Start) and decision.plan.slot and not self.clocks.settled():
             return Idle(key, "the clock was set a moment ago", now + timedelta(seconds=_RETRY_AFTER_S))
         return decision
@@ -174,6 +191,9 @@ class Loop:
             instead = self._carry_out(decision)
         except (StorageError, OSError) as error:  # OSError: no process or descriptor to be had just now
             self._fault(decision.key, str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - one KEY's trouble must not end the others' manager
+            self._own_fault(decision.key, error)
             return
         match instead:
             case Wait():
@@ -199,9 +219,16 @@ class Loop:
                 return instead
             case Recover():
                 self._queue_touched = True
-                return self.launcher.recover(decision)
+                return self.launcher.recover(decision, self._held(), self.services.groups_of(service_of(decision.key)))
             case _:
                 return decision
+
+    def _own_fault(self, key: str, error: Exception) -> None:
+        """What nobody foresaw: shown as a fault of this KEY, with its trace in the log once, and tried again."""
+        text = f"{key}: a fault of vcsd itself ({type(error).__name__}: {error}); report it"
+        if self._told.get(key) != text:
+            say("".join(traceback.format_exception(error)).rstrip())
+        self._fault(key, text)
 
     def _fault(self, key: str, text: str) -> None:
         if self._told.get(key) != text:
@@ -224,7 +251,9 @@ class Loop:
     def _idle(self, idle: Idle) -> None:
         self.waiting.pop(idle.key, None)
         self.last_why.pop(idle.key, None)
-        if idle.key not in self.runs.by_key:  # a run may be at its first step, where it failed before
+        if (
+            idle.key not in self.runs.by_key and idle.key not in self._undecided
+        ):  # a run may be at its first step, where it failed before
             self.faults.forget(idle.key)
             self._told.pop(idle.key, None)
         if idle.next_at is not None:
@@ -256,7 +285,7 @@ class Loop:
     def _never_began(self, run: Run) -> None:
         """Its claim is started again, but not in a hurry: what kept it from beginning may take its time."""
         code = os.waitstatus_to_exitcode(run.status)
-        how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        how = f"was killed by signal {linux.signal_name(-code)}" if code < 0 else f"ended with code {code}"
         log = f"see to {self.config.log_dir} and to the shared directory"
         self._fault(run.claim.key, f"{run.claim.run_id}: its runner {how} before it could begin; tried again; {log}")
         self.dirty.discard(run.claim.key)
@@ -302,7 +331,7 @@ class Loop:
 def state_keys(paths: Paths, keys: Iterable[str]) -> set[str]:
     """The KEYs of the units, and those that left records though their unit is gone."""
     with contextlib.suppress(OSError):
-        return set(keys) | {name for name in os.listdir(paths.states) if not name.startswith(".")}
+        return set(keys) | {name for name in os.listdir(paths.states) if is_part(name)}
     return set(keys)
 
 

@@ -5,6 +5,7 @@ The history is synced in batches: until then the records themselves, which are d
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from itertools import islice
 
@@ -46,16 +47,20 @@ class Recorder:
     def _record(self, key: str) -> list[Row]:
         known = self._recorded.get(key)
         new_rows: list[Row] = []
+        numbers: set[int] = set()
         highest = known or 0
         for claim, end in self._reader.finished(key, highest):
             new_rows.extend(rows(claim.value, claim.at, end.value if end else None))
             highest = claim.value.fence
-            self._to_prune[key].add(highest)
+            numbers.add(highest)
         if new_rows:
-            touched = history.append(self._paths, self._node, new_rows, check=known is None)
-            history.append_last(self._paths, self._node, [row for row in new_rows if row.is_run])
-            self._to_sync[key] |= set(touched)
+            # What failed before may have been written in part: then each row is looked for first.
+            check = known is None or key in self.behind
+            self._to_sync[key] |= set(history.append(self._paths, self._node, new_rows, check=check))
+            self._to_prune[key] |= numbers  # not before the rows are written: what is pruned is gone
         self._recorded[key] = highest
+        with contextlib.suppress(StorageError):  # an index for display, derived from the history
+            history.append_last(self._paths, self._node, [row for row in new_rows if row.is_run])
         steps.reached("history written")
         if len(self._to_prune[key]) > MOST_UNPRUNED:
             self._prune(key)
@@ -69,9 +74,16 @@ class Recorder:
 
     def _prune(self, key: str) -> None:
         """Makes the history of a KEY durable, then removes the records that it replaces: all but the newest."""
-        for path in self._to_sync[key]:
-            records.sync_file(path)
-        del self._to_sync[key]
+        paths = self._to_sync.pop(key)
+        try:
+            for path in paths:
+                records.sync_file(path)
+        except StorageError:
+            # Not known to be durable, or removed meanwhile: written again where it is missing, pruned after that.
+            self._recorded.pop(key, None)
+            self._to_prune.pop(key, None)
+            self.behind.add(key)
+            raise
         found = self._reader.read(key)
         # The newest run and what follows it say what was claimed last and whether a retry is due.
         newest_run = found.run.value.fence if found.run else found.fence

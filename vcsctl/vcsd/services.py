@@ -106,7 +106,8 @@ class Services:
 
     def elsewhere(self, key: str) -> bool:
         """Whether a KEY is the business of other nodes: its service exists, and this node may not run it."""
-        return key not in self.by_key and key.partition("@")[0] in self.declared
+        unit = self.declared.get(key.partition("@")[0])
+        return unit is not None and key not in self.by_key and ("@" in key) == (unit.run_on == "each")
 
     def groups_of(self, service: str) -> tuple[str, ...]:
         unit = self.declared.get(service)
