@@ -12,7 +12,7 @@ $(VENV)/.made: setup.py pyproject.toml
 
 # vcsd on the shipped units under a private root, in the foreground; Ctrl-C stops it and leaves runs alone.
 run: $(VENV)/.made
-	install -d $(ROOT)/usr/share/vcs/units
+	install -d -m 755 $(ROOT)/usr/share/vcs/units $(ROOT)/etc/vcs/services.d
 	install -m 644 units/*.yaml $(ROOT)/usr/share/vcs/units
 	$(VENV)/bin/vcsd --root $(ROOT)
 

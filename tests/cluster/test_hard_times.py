@@ -216,3 +216,90 @@ def fill(path: Path) -> None:
                     file.write(b"x" * size)
             except OSError:
                 continue
+
+
+def test_outcomes_are_pruned_only_when_the_history_holds_them(site: Site) -> None:
+    site.unit("one", "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/true]\n")
+    site.start()
+    (site.shared / "history/one").write_text("in the way")
+    for number in range(1, 5):
+        site.request("one")
+        site.until(
+            lambda number=number: (site.shared / f"state/one/{number}.end.json").exists(), f"run {number} is over"
+        )
+    pruned_at = time.monotonic() + 2.5
+    site.until(lambda: time.monotonic() > pruned_at, "vcsd has had its turns at pruning")
+    (site.shared / "history/one").unlink()
+    site.until(lambda: len(site.history("one")) >= 4, "all are in the history")
+    assert [row["id"] for row in site.history("one")] == ["one.1", "one.2", "one.3", "one.4"]
+
+
+GROUPED = "schedule: periodical\nperiod: 60\nenabled: false\n{}exec: [/bin/sleep, 3]\n"
+
+
+@pytest.mark.parametrize("crash_after", [None, "claim linked"], ids=["it runs", "it is only claimed"])
+def test_a_group_gained_by_a_push_while_vcsd_is_dead_excludes(site: Site, crash_after: str | None) -> None:
+    site.unit("a", GROUPED.format(""))
+    site.unit("b", GROUPED.format("groups: [g]\n"))
+    site.start()
+    if crash_after:
+        site.stop()
+        site.request("a")
+        site.start(crash_after=crash_after)
+        site.until(lambda: site.vcsd.poll() is not None, "vcsd is dead")
+    else:
+        site.request("a")
+        site.until(lambda: list(site.shared.glob("state/a/*.started")), "a runs")
+        site.kill()
+    site.unit("a", GROUPED.format("groups: [g]\n"))
+    site.request("b")
+    site.start()
+    site.until(lambda: site.history("a") and site.history("b"), "both have run")
+    a, b = site.history("a")[0], site.history("b")[0]
+    first, second = sorted((a, b), key=lambda row: row["started_at"])
+    assert datetime.fromisoformat(second["started_at"]) >= datetime.fromisoformat(first["at"]) - timedelta(seconds=0.1)
+
+
+ODD = {
+    "folder": ("state/one~/x", "x"),
+    "endless request": (
+        "queue/one.r1.json",
+        '{"version":1,"id":"r1","key":"one","service":"one","by":"x","node":"x","within_s":1e30}',
+    ),
+    "first day": ("queue/one.slots.json", '{"version":1,"key":"one","first":"0001-01-01T00:00:00+05:00"}'),
+    "path in a request": (
+        "queue/one.r2.json",
+        '{"version":1,"id":"../x","key":"one","service":"one","by":"x","node":"x"}',
+    ),
+    "request under another name": (
+        "queue/one.rcopy.json",
+        '{"version":1,"id":"rA","key":"one","service":"one","by":"x","node":"x"}',
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_no_odd_name_or_number_ends_vcsd_or_runs_twice(site: Site, odd: str) -> None:
+    site.unit("one", "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/true]\n")
+    site.start()
+    site.stop()
+    path = site.shared / ODD[odd][0]
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(ODD[odd][1])
+    site.start()
+    assert site.vcsctl("run", "one", "--wait").returncode == 0
+    assert site.vcsctl("run", "one", "--wait").returncode == 0
+    assert [row["id"] for row in site.history("one")] == ["one.1", "one.2"]
+    assert site.vcsctl("status").returncode == 0
+
+
+def test_a_schedule_whose_mark_is_gone_counts_from_now(site: Site) -> None:
+    site.unit("daily", "schedule: fixed-time\nrun_at: 00:00\nstart_within: 100h\nexec: [/bin/true]\n")
+    site.start()
+    site.until(lambda: list(site.shared.glob("state/daily/since.*")), "the schedule is on record")
+    site.stop()
+    for path in site.shared.glob("state/daily/*"):
+        path.unlink()
+    site.start()
+    assert site.vcsctl("run", "daily", "--wait").returncode == 0
+    assert [row["trigger"] for row in site.history("daily")] == ["manual"]

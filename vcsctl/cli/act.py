@@ -10,7 +10,7 @@ import click
 
 from vcsctl.cli.context import Context, show
 from vcsctl.cli.overview import Overview
-from vcsctl.domain.effective import effective
+from vcsctl.domain.effective import fitting
 from vcsctl.domain.run import Claim, Request, StopRequest
 from vcsctl.domain.unit import Daemon
 from vcsctl.domain.values import parse_duration
@@ -60,7 +60,7 @@ def _within(text: str | None) -> float | None:
 
 
 def refuse_if_impossible(context: Context, name: str) -> None:
-    unit = effective(context.unit(name), read_override(context.paths, name))
+    unit, _ = fitting(context.unit(name), read_override(context.paths, name))
     if isinstance(unit, Daemon):
         raise RefusedError(f"{name} is a daemon; restart it instead")
     if missing := missing_program(unit):

@@ -105,6 +105,10 @@ def set_command(context: Context, name: str, assignments: tuple[str, ...], reaso
         key, equals, value = assignment.partition("=")
         if not equals or not key:
             raise UsageError(f"cannot read {assignment!r}; write KEY=VALUE, for example period=10")
+        if key == "enabled":
+            raise UsageError(f"enabled: cannot be set; write `vcsctl enable {name}` or `vcsctl disable {name}`")
+        if key in changes:
+            raise UsageError(f"{key}: is given twice; leave one out")
         changes[key] = value.split(",") if key == "run_at" else value
     show(f"{name}: {'changed' if _change(context, name, changes, reason) else 'is so already'}")
 

@@ -15,7 +15,7 @@ from vcsctl.cli.show import output_option
 from vcsctl.cli.tables import local, value_text
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, next_slot
-from vcsctl.domain.effective import effective, in_force
+from vcsctl.domain.effective import fitting, in_force
 from vcsctl.domain.reconcile import Start, Wait, decide
 from vcsctl.domain.run import to_text
 from vcsctl.domain.unit import Daemon, schedule_of, schedule_text
@@ -46,7 +46,9 @@ def _why(context: Context, name: str) -> None:
         return
     unit, key = context.unit(name), context.key(name)
     override = overview.overrides.get(name)
-    current = effective(unit, override)
+    current, unfit = fitting(unit, override)
+    if unfit:
+        show(unfit)
     show(f"declared: {'enabled' if unit.enabled else 'disabled'}, {schedule_text(unit)}")
     counting = in_force(override, unit)
     for field, changed in counting.items():
@@ -110,7 +112,7 @@ def _slots(schedule: Schedule, after: datetime) -> Iterator[datetime]:
 
 
 def _schedule(context: Context, what: str) -> Schedule:
-    if match := re.fullmatch(r"(\d+)(?:/(\d+))?", what):
+    if match := re.fullmatch(r"([0-9]{1,4})(?:/([0-9]{1,4}))?", what):
         period, align = int(match[1]), int(match[2] or 0)
         if not 1 <= period <= 60 or align >= period:
             raise UsageError(
@@ -123,7 +125,7 @@ def _schedule(context: Context, what: str) -> Schedule:
         except ValueError as error:
             raise UsageError(f"{what}: {error}") from None
         return AtTimes(times, (), _timezone(context))
-    unit = effective(context.unit(what), Overview(context).overrides.get(what))
+    unit, _ = fitting(context.unit(what), Overview(context).overrides.get(what))
     if isinstance(unit, Daemon):
         raise UsageError(f"{what} is a daemon: it has no slots")
     return schedule_of(unit, context.published.timezone)

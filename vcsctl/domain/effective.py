@@ -48,6 +48,14 @@ def effective(unit: Unit, override: Override | None) -> Unit:
     return with_fields(unit, fields) if fields else unit
 
 
+def fitting(unit: Unit, override: Override | None) -> tuple[Unit, str]:
+    """The unit as it counts now, the declaration where an override does not fit it any more, and then why."""
+    try:
+        return effective(unit, override), ""
+    except (ValueError, TypeError) as error:
+        return unit, f"the override of {unit.name} is left out: {error}"
+
+
 def as_text(value: Any) -> Any:
     """JSON values as the texts a unit file holds."""
     if isinstance(value, bool):
@@ -70,7 +78,7 @@ def changed_by(
         if key not in OVERRIDABLE:
             raise FieldError(key, f"is configured at deployment, in the unit file of {unit.name}")
     kept, fields = in_force(before, unit), dict[str, FieldOverride]()
-    current = effective(unit, before)
+    current, _ = fitting(unit, before)
     target = with_fields(current, {key: as_text(value) for key, value in changes.items()})
     declared, wanted = declared_values(unit), declared_values(target)
     for key in OVERRIDABLE:

@@ -108,7 +108,8 @@ def run(places: Directories, config: str | None, dry_run: bool) -> int:
     state = f"{places.state}/{NAME}.state" if dry_run else places.state_file(f"{NAME}.state")
     with tempfile.TemporaryDirectory(prefix="vcs-log-rotator.") as folder:
         path = f"{folder}/logrotate.conf"
-        with open(path, "x", encoding="utf-8") as file:
+        # Whatever the caller's umask: logrotate ignores a configuration that others may write.
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(configuration(stanzas))
         report = _call(program, "--debug", state, path)
         # logrotate passes over what it cannot read in its configuration: then all of it is refused, not half done.

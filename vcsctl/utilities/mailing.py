@@ -106,6 +106,8 @@ def send(mail: Mail, node: str, made: EmailMessage) -> list[str]:
     except smtplib.SMTPResponseException as error:
         said = error.smtp_error if isinstance(error.smtp_error, str) else error.smtp_error.decode(errors="replace")
         raise MailError(f"cannot send mail by {host}:{port}: the server says {error.smtp_code} {said}") from None
+    except UnicodeError as error:
+        raise MailError(f"cannot send mail by {host}:{port}: its name, the user or the password: {error}") from None
     except OSError as error:
         raise MailError(f"cannot send mail by {host}:{port}: {error.strerror or str(error) or 'no answer'}") from None
     return _reasons(refused)

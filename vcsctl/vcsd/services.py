@@ -11,7 +11,7 @@ from typing import Any
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.domain.calendar import Schedule
-from vcsctl.domain.effective import effective
+from vcsctl.domain.effective import fitting
 from vcsctl.domain.override import Override
 from vcsctl.domain.unit import Daemon, Unit, allowed_on, from_plain, key_of, schedule_of
 
@@ -94,11 +94,8 @@ class Services:
         return touched
 
     def _service(self, name: str, unit: Unit) -> Service:
-        fault, override = "", self.overrides.get(name)
-        try:
-            current = effective(unit, override)
-        except (ValueError, TypeError) as error:
-            current, fault = unit, f"the override of {name} is left out: {error}"
+        override = self.overrides.get(name)
+        current, fault = fitting(unit, override)
         schedule = None if isinstance(current, Daemon) else schedule_of(current, self.timezone)
         digest = schedule_digest(current, schedule)
         moment = override.moment if override else None
