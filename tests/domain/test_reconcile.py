@@ -188,3 +188,10 @@ def test_no_two_that_start_share_a_group_and_the_oldest_free_one_starts(
     if free and not any(NOON - one.place > HOUR for one in decisions):
         oldest = min(free, key=lambda one: (one.place, one.key))
         assert oldest.key in {one.key for one in found if isinstance(one, Start)}
+
+
+def test_a_waiting_retry_has_its_place_from_when_it_was_due() -> None:
+    view = replace(VIEW, unit=RETRYING, run=run(), end=end("exit-code"), slots_first=LAST, slots_entered_at=None)
+    decision = decide(view, NOON - SECOND)
+    assert isinstance(decision, Start)
+    assert decision.place == NOON - 2 * MINUTE + 30 * SECOND

@@ -182,7 +182,8 @@ def decide(view: KeyView, now: datetime) -> Decision:
     if retry and (ids or now >= retry.due_at):
         plan = Plan("retry", retry.slot, retry.attempt, watermark, ids, tuple(ledger.rows))
         why = f"attempt {retry.attempt} of slot {to_text(retry.slot)} is due" + (", hurried by request" if ids else "")
-        return Start(view.key, why, plan, place, view.groups, retry.slot)
+        # Its place is the moment from which it was due: the entry that shows it may be older than its slot's claim.
+        return Start(view.key, why, plan, min(place, retry.due_at), view.groups, retry.slot)
     if ids:
         plan = Plan("manual", None, 1, watermark, ids, tuple(ledger.rows))
         return Start(view.key, f"requested ({', '.join(ids)})", plan, place, view.groups)

@@ -47,7 +47,6 @@ class Runs:
         self._poller = poller
         self.by_key: dict[str, Run] = {}
         self.helpers: set[int] = set()  # children of ours that are no runners
-        self.helper_status: dict[int, int] = {}
 
     def add(self, run: Run) -> None:
         self.by_key[run.claim.key] = run
@@ -85,7 +84,6 @@ class Runs:
                 by_pid[pid].status = status
             elif pid in self.helpers:
                 self.helpers.discard(pid)
-                self.helper_status[pid] = status
 
     def over(self) -> list[Run]:
         return [run for run in self.by_key.values() if run.gone]

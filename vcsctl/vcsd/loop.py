@@ -243,8 +243,11 @@ class Loop:
         if self.last_why.get(wait.key) != wait.why:
             self.last_why[wait.key] = wait.why
             say(f"{wait.key}: {wait.why}")
-        if wait.enters_queue and not (self.pending.get(wait.key) or Pending(wait.key)).slots_first:
+        entered = (self.pending.get(wait.key) or Pending(wait.key)).slots_first
+        if wait.enters_queue and (entered is None or entered < wait.enters_queue):
             with contextlib.suppress(StorageError):
+                if entered is not None:  # of slots that were claimed, or count no more: not a place for these
+                    queue.leave(self.paths, wait.key, (), slots=True)
                 queue.enter_slots(self.paths, SlotsEntry(wait.key, wait.enters_queue))
                 self._queue_touched = True
 
@@ -319,7 +322,8 @@ class Loop:
 
     def _blocked_by_own(self, wait: Wait) -> bool:
         """The end of an own run is an event; that of anybody else's must be looked for."""
-        return any(run.claim.run_id in wait.why for run in self.runs.by_key.values() if run.grant)
+        words = wait.why.replace("(", " ").split()
+        return any(run.claim.run_id in words for run in self.runs.by_key.values() if run.grant)
 
     def start_over(self, keys: Iterable[str]) -> None:
         """At start-up: every KEY is looked at once, every record that has no history gets it."""
