@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from vcsctl.domain import values
 from vcsctl.domain.parsed import Duration, Parsed
-from vcsctl.errors import StorageError
+from vcsctl.errors import StorageError, UsageError
 
 LARGEST_FILE = 1 << 18
 
@@ -98,6 +98,8 @@ class Places:
 
 def places(root: str | None) -> Places:
     """For `--root`, else VCS_ROOT, else the system itself."""
+    if root == "":  # a variable that was not set, most likely: it must not mean the machine itself
+        raise UsageError("--root is empty; name a directory, or leave it out for the system itself")
     root = root if root is not None else os.environ.get("VCS_ROOT", "")
     return Places(os.path.abspath(root) if root else "")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -337,3 +339,18 @@ def test_no_foreign_file_anywhere_stops_anybody(
         assert (shown.returncode, "fault of vcsctl" in shown.stderr) == (0, False), shown
     if named:
         site.until(lambda: foreign.name in site.vcsctl("status").stdout, "status names the file")
+
+
+def test_a_run_that_no_node_may_take_is_refused(site: Site) -> None:
+    site.unit("else", "schedule: periodical\nperiod: 60\nnodes: [elsewhere]\nexec: [/bin/true]\n")
+    site.start()
+    done = site.vcsctl("run", "else")
+    assert (done.returncode, "no known node may run it (allowed: elsewhere)" in done.stderr) == (5, True)
+    assert site.vcsctl("queue").stdout == ""
+
+
+def test_an_empty_root_does_not_mean_the_machine(site: Site) -> None:
+    for program in ("vcsctl.cli.main", "vcsctl.vcsd.main"):
+        command = [sys.executable, "-m", program, "--root", "", *(["status"] if "cli" in program else [])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        assert (done.returncode, "--root is empty" in done.stderr) == (2, True), done

@@ -192,3 +192,13 @@ def test_which_paths_a_pattern_means(pattern: str, path: str, expected: bool) ->
     parts, names = sweep.parse_pattern(pattern).parts, tuple(path.split("/"))
     assert sweep.matches(parts, names) is expected
     assert not expected or all(sweep.leads_on(parts, names[:depth]) for depth in range(len(names)))
+
+
+def test_the_newest_run_is_told_by_its_number_not_by_what_a_rotation_touched(node: Any) -> None:
+    node.file("var/log/vcs/big/big.1.log", days_old=0.1)
+    newest = node.file("var/log/vcs/big/big.2.log", days_old=400)
+    node.settings("cleaner", "run_logs:\n  older_than: 1h\n")
+    done = node.utility("cleaner")
+    assert done.returncode == 0, done.stderr
+    assert newest.exists()
+    assert not (node.root / "var/log/vcs/big/big.1.log").exists()

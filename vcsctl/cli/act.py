@@ -63,6 +63,9 @@ def refuse_if_impossible(context: Context, name: str) -> None:
     unit, _ = fitting(context.unit(name), read_override(context.paths, name))
     if isinstance(unit, Daemon):
         raise RefusedError(f"{name} is a daemon; restart it instead")
+    if not any(row.get("key") for row in context.published_everywhere(name)):
+        allowed = ", ".join(unit.nodes)
+        raise RefusedError(f"{name}: no known node may run it (allowed: {allowed}); see to its `nodes`")
     if missing := missing_program(unit):
         raise RefusedError(f"{name}: program missing: {missing}; install it first")
 

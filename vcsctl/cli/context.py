@@ -57,6 +57,11 @@ class Context:
                 return units
         raise StorageError(f"no vcsd has published its units in {self.paths.root} yet; start vcsd")
 
+    def published_everywhere(self, name: str) -> list[dict[str, Any]]:
+        """What each node says of a service."""
+        published = [nodes.read_units(self.paths, node) for node in nodes.nodes_with_units(self.paths)]
+        return [units.units[name] for units in published if units and name in units.units]
+
     def row(self, name: str) -> dict[str, Any]:
         if name not in self.published.units:
             import difflib  # 4 ms that only a mistake is worth

@@ -217,7 +217,13 @@ def _newest_log(context: Context, name: str, run_id: str | None) -> str | None:
         return None
     names = [f"{run_id}.log"] if run_id else [entry for entry in os.listdir(folder) if entry.endswith(".log")]
     paths = [f"{folder}/{entry}" for entry in names if os.path.isfile(f"{folder}/{entry}")]
-    return max(paths, key=os.path.getmtime, default=None)
+    return max(paths, key=_number_of_log, default=None)
+
+
+def _number_of_log(path: str) -> int:
+    """By the run's number: a rotation gives an old log a new time."""
+    run = parse_run_id(os.path.basename(path).removesuffix(".log"))
+    return run[1] if run else 0
 
 
 def _print_log(path: str, newest: Callable[[], str | None]) -> None:

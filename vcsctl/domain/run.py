@@ -108,6 +108,7 @@ class Started:
     at: datetime
     log: str
     fences: dict[str, int] = field(default_factory=dict)
+    cgroup: str | None = None  # another vcsd, started otherwise, would look for it elsewhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,9 @@ class Runner:
     def _record_start(self) -> bool:
         job, pid = self.job, os.getpid()
         assert self.started_at is not None
-        started = Started(pid, linux.process_started(pid) or 0, job.boot_id, self.started_at, job.log, job.fences)
+        started = Started(
+            pid, linux.process_started(pid) or 0, job.boot_id, self.started_at, job.log, job.fences, job.cgroup
+        )
         recorded = state.write_started(job.paths, job.claim.key, job.claim.fence, started)
         steps.reached("start recorded")
         return recorded

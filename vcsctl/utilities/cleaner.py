@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 
@@ -33,6 +33,7 @@ was removed.
 """
 # What was written a moment ago is probably still being written.
 FRESH_S = 300
+_RUN_NUMBER = re.compile(r"\.([0-9]{1,18})\.log")
 _RUN_LOG = re.compile(r".+\.log(\.\d+)?(\.gz)?")
 _HISTORY = re.compile(r"(\d{4}-\d{2})\..+\.jsonl")
 Count = Annotated[int, Parsed(values.whole_number(0, 1_000_000))]
@@ -99,6 +100,16 @@ def run(places: Directories, config: str | None, dry_run: bool) -> int:
     return _tell(cleaning.tally, dry_run)
 
 
+def _by_age(file: File) -> tuple[int, str]:
+    return file.modified_ns, file.name
+
+
+def _by_run(file: File) -> tuple[int, int, str]:
+    """A rotation gives an old run's log a new time: the run's number tells the newest."""
+    match = _RUN_NUMBER.search(file.name)
+    return int(match[1]) if match else -1, file.modified_ns, file.name
+
+
 class Cleaning:
     """One pass over everything. `told` makes it a dry run."""
 
@@ -135,7 +146,9 @@ class Cleaning:
             }
             if rule.max_total is not None:
                 total += sum(file.size for file in folder.files if file not in gone)
-                removable = [file for file in self._removable(folder.files, rule.keep or 0) if file not in gone]
+                removable = [
+                    file for file in self._removable(folder.files, rule.keep or 0, _by_age) if file not in gone
+                ]
                 if removable:
                     rest[folder.path] = removable
         if rule.max_total is not None and total > rule.max_total:
@@ -143,15 +156,16 @@ class Cleaning:
 
     def expired(self, files: Iterable[File], rule: Rule | RunLogs) -> list[File]:
         """The files of one directory that go by their age; by their number, where no other limit is given."""
-        removable = self._removable(files, rule.keep or 0)
+        order = _by_run if isinstance(rule, RunLogs) else _by_age
+        removable = self._removable(files, rule.keep or 0, order)
         if rule.older_than is not None:
             oldest = self.now_ns - int(rule.older_than * 1e9)
             return [file for file in removable if file.modified_ns < oldest]
         return removable if isinstance(rule, Rule) and rule.max_total is None else []
 
-    def _removable(self, files: Iterable[File], keep: int) -> list[File]:
+    def _removable(self, files: Iterable[File], keep: int, order: Callable[[File], Any]) -> list[File]:
         """All but the newest `keep`, and none that is being written; oldest first."""
-        by_age = sorted(files, key=lambda file: (file.modified_ns, file.name))
+        by_age = sorted(files, key=order)
         newest = self.now_ns - int(FRESH_S * 1e9)
         return [file for file in by_age[: max(len(by_age) - keep, 0)] if file.modified_ns < newest]
 

@@ -160,7 +160,7 @@ class Launcher:
         if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
             grant.unlock()
             return Idle(key, "its outcome has arrived", datetime.now(UTC))
-        cgroup = self._cgroup_of(claim)
+        cgroup = found.started.value.cgroup if found.started else self._cgroup_of(claim)
         if cgroup and not cgroups.is_empty(cgroup):
             cgroups.kill(cgroup)
             grant.unlock()
@@ -334,6 +334,8 @@ class Launcher:
     def _adopt(self, claim: Claim, found: KeyState) -> None:
         """A run that a former vcsd of this node, or another node, started and that lives."""
         run = Run(claim, found.run.at if found.run else datetime.now(UTC), cgroup=self._cgroup_of(claim))
+        if found.started is not None:
+            run.cgroup = found.started.value.cgroup
         self.watch(run, found.started)
         self.runs.add(run)
         self._tell(claim, "lives on; watched from now on")

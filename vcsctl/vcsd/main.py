@@ -19,10 +19,10 @@ def main() -> None:
     parser.add_argument("--root", metavar="DIR", help="move every path under DIR (also: VCS_ROOT)")
     parser.add_argument("--version", action="version", version=f"vcsd {__version__}")
     arguments = parser.parse_args()
-    where = places(arguments.root)
-    if where.root:
-        os.environ["VCS_ROOT"] = where.root  # for the utilities it runs
     try:
+        where = places(arguments.root)
+        if where.root:
+            os.environ["VCS_ROOT"] = where.root  # for the utilities it runs
         source = read_source(where)
         if source is not None and read_cache(where, source) is None:
             compile_config(where)
