@@ -95,8 +95,8 @@ def show(text: str) -> None:
     click.echo(text)
 
 
-def show_json(kind: str, content: Any) -> None:
-    click.echo(json.dumps({"version": JSON_VERSION, kind: content}, indent=2))
+def show_json(kind: str, content: Any, **beside: Any) -> None:
+    click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=2))
 
 
 def in_time(read: Callable[[], None]) -> None:

@@ -44,7 +44,7 @@ def _status(context: Context, name: str | None, output: str) -> None:
     overview = Overview(context)
     lines = [overview.line(name, context.row(name))] if name is not None else overview.lines()
     if output == "json":
-        show_json("services", [_plain(line) for line in lines])
+        show_json("services", [_plain(line) for line in lines], problems=_problems(context, overview, name))
         return
     for problem in _problems(context, overview, name):
         show(problem)
