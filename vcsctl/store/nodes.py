@@ -69,7 +69,7 @@ def read_units(paths: Paths, node: str) -> NodeUnits | None:
         with open(paths.node_units(node), "rb") as file:
             content = json.load(file)
         return NodeUnits(content["node"], content["timezone"], content["units"], content["problems"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, IsADirectoryError, PermissionError, ValueError, KeyError, TypeError):
         return None
 
 

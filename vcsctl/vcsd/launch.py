@@ -183,7 +183,10 @@ class Launcher:
         if (late := self._expired(claim, unit)) is not None:
             self._end_here(claim, grant, "expired", late)
             return Idle(key, late, datetime.now(UTC))
-        state.write_running(self.paths, claim)
+        try:
+            state.write_running(self.paths, claim)
+        except StorageError as error:
+            self._tell(claim, f"is not in the index of live runs: {error}")  # for readers; the run counts without it
         fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
         self._hand_over(claim, unit, grant, fences)
         self._tell(claim, "started: its claim was on record, its start was not")
