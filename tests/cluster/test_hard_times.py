@@ -303,3 +303,38 @@ def test_a_schedule_whose_mark_is_gone_counts_from_now(site: Site) -> None:
     site.start()
     assert site.vcsctl("run", "daily", "--wait").returncode == 0
     assert [row["trigger"] for row in site.history("daily")] == ["manual"]
+
+
+def test_a_claim_that_never_began_does_not_begin_long_after_its_slot(site: Site) -> None:
+    site.unit("minutely", "schedule: periodical\nperiod: 1\nexec: [/bin/true]\n")
+    site.start()
+    site.until(lambda: list(site.shared.glob("state/minutely/since.*")), "the schedule is on record")
+    site.stop()
+    long_ago = time.time() - 90
+    for path in site.shared.glob("state/minutely/since.*"):
+        os.utime(path, (long_ago, long_ago))
+    site.start(crash_after="claim linked")
+    site.until(lambda: site.vcsd.poll() is not None, "vcsd is dead")
+    claim_path = max(site.shared.glob("state/minutely/[0-9]*.json"))
+    claim = json.loads(claim_path.read_text())
+    claim["slot"] = (datetime.fromisoformat(claim["slot"]) - timedelta(minutes=10)).isoformat()
+    claim_path.write_text(json.dumps(claim))
+    site.start()
+    site.until(lambda: site.history("minutely"), "it is on record")
+    rows = {row["id"]: row for row in site.history("minutely")}
+    assert rows["minutely.1"]["outcome"] == "missed", rows
+    assert "start_within" in rows["minutely.1"]["why"]
+
+
+def test_the_outcome_of_a_later_version_ends_nothing(site: Site) -> None:
+    site.unit("one", "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/true]\n")
+    site.start()
+    assert site.vcsctl("run", "one", "--wait").returncode == 0
+    site.stop()
+    end = site.shared / "state/one/1.end.json"
+    end.write_text(json.dumps({**json.loads(end.read_text()), "cause": "eclipse"}))
+    for path in site.shared.glob("history/one/*"):
+        path.unlink()
+    site.start()
+    assert site.vcsctl("run", "one", "--wait").returncode == 0
+    assert [row["cause"] for row in site.history("one")] == ["eclipse", "exited"]

@@ -39,6 +39,9 @@ def run(context: Context, names: tuple[str, ...], wait: bool, within: str | None
     within_s = _within(within)
     for name in names:
         refuse_if_impossible(context, name)
+        if not any(row.get("key") for row in context.published_everywhere(name)):
+            allowed = ", ".join(context.unit(name).nodes)
+            raise RefusedError(f"{name}: no known node may run it (allowed: {allowed}); see to its `nodes`")
     requests = []
     for name in names:
         request = Request(queue.new_request_id(), context.key(name), name, context.user, context.config.node, within_s)
@@ -63,9 +66,6 @@ def refuse_if_impossible(context: Context, name: str) -> None:
     unit, _ = fitting(context.unit(name), read_override(context.paths, name))
     if isinstance(unit, Daemon):
         raise RefusedError(f"{name} is a daemon; restart it instead")
-    if not any(row.get("key") for row in context.published_everywhere(name)):
-        allowed = ", ".join(unit.nodes)
-        raise RefusedError(f"{name}: no known node may run it (allowed: {allowed}); see to its `nodes`")
     if missing := missing_program(unit):
         raise RefusedError(f"{name}: program missing: {missing}; install it first")
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from vcsctl.domain.unit import Unit
-
 from vcsctl.config import Config, Places, load_config, places
 from vcsctl.errors import TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
 from vcsctl.store import nodes
 from vcsctl.store.cell import open_cell
 from vcsctl.store.paths import Paths
+
+if TYPE_CHECKING:
+    from vcsctl.domain.unit import Unit
 
 READ_PATIENCE_S = 5.0
 JSON_VERSION = 1

@@ -187,9 +187,9 @@ class Daemon:
         before = {row["key"]: row["schedule_digest"] for row in (published.units if published else {}).values()}
         self.snapshot = snapshot
         touched = self.services.adopt(snapshot, self.overrides.read())
+        self.loop.dirty |= touched  # first: whatever fails below, none of them is forgotten
         for key in touched:
             self.loop.note_schedule(key, before.get(key))
-            self.loop.dirty.add(key)
         for problem in snapshot.all_problems:
             say(str(problem))
         self._publish_units()

@@ -194,6 +194,8 @@ class Launcher:
 
     def _expired(self, claim: Claim, unit: Unit) -> str | None:
         """Whether the slot of a claim that never began is too old by now to begin."""
+        if claim.requests or claim.attempt > 1:
+            return None  # what was asked for, and a retry, does not expire with its slot
         service = self.service(claim.key)
         if claim.slot is None or service is None or service.schedule is None or not isinstance(unit, TimedUnit):
             return None

@@ -78,9 +78,10 @@ class Loop:
     def observe(self) -> None:
         """Looks at what others may have changed: entries, overrides, foreign runs."""
         self.read_queue()
-        for key in self.services.adopt_overrides(self.overrides_reader.read()):
+        touched = self.services.adopt_overrides(self.overrides_reader.read())
+        self.dirty |= touched  # first: whatever fails below, none of them is forgotten
+        for key in touched:
             self.note_schedule(key, None)
-            self.dirty.add(key)
         self.look_at_adopted()
 
     def read_queue(self) -> None:
@@ -169,7 +170,7 @@ class Loop:
         except (StorageError, OSError) as error:
             self._fault(key, str(error))
             return Idle(key, str(error))
-        except Exception as error:  # noqa: BLE001 - the same
+        except Exception as error:  # noqa: BLE001 - one KEY's trouble must not end the others' manager
             self._own_fault(key, error)
             return Idle(key, "not decided")
         self._undecided.discard(key)

@@ -74,7 +74,7 @@ class Recorder:
 
     def _prune(self, key: str) -> None:
         """Makes the history of a KEY durable, then removes the records that it replaces: all but the newest."""
-        paths = self._to_sync.pop(key)
+        paths = self._to_sync.pop(key, set())
         try:
             for path in paths:
                 records.sync_file(path)
