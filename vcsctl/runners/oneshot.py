@@ -24,7 +24,7 @@ from vcsctl.domain.unit import TimedUnit, Unit, stops_on_storage_loss
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux, spawn
 from vcsctl.runners.proofs import Proofs, clock
-from vcsctl.store import files, state
+from vcsctl.store import running, state
 from vcsctl.store.locks import Grant
 from vcsctl.store.paths import Paths
 
@@ -356,7 +356,7 @@ class Runner:
                     _note(noted)
                 time.sleep(STORAGE_RETRY_S)
         steps.reached("outcome linked")
-        files.discard(job.paths.running_index(claim.key))
+        running.leave(job.paths, claim.run_id)
         steps.reached("index removed")
         job.grant.unlock()
         steps.reached("locks freed")

@@ -30,7 +30,7 @@ from vcsctl.domain.unit import TimedUnit, Unit, from_plain, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux, oneshot
 from vcsctl.runners.supervise import Run, Runs
-from vcsctl.store import files, locks, queue, state
+from vcsctl.store import files, locks, queue, running, state
 from vcsctl.store.locks import Grant
 from vcsctl.store.overrides import read_override
 from vcsctl.store.paths import Paths
@@ -184,7 +184,7 @@ class Launcher:
             self._end_here(claim, grant, "expired", late)
             return Idle(key, late, datetime.now(UTC))
         try:
-            state.write_running(self.paths, claim)
+            running.enter(self.paths, claim)
         except StorageError as error:
             self._tell(claim, f"is not in the index of live runs: {error}")  # for readers; the run counts without it
         fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
@@ -294,10 +294,9 @@ class Launcher:
             return False
         steps.reached("claim linked")
         if index:
-            draft.keep_as(self.paths.running_index(claim.key))
+            draft.link_also(self.paths.running_index(claim.run_id))
             steps.reached("run indexed")
-        else:
-            draft.discard()
+        draft.discard()
         return True
 
     def _leave_queue(self, claim: Claim) -> None:
@@ -365,5 +364,5 @@ class Launcher:
         end = End(cause, why, self.node, datetime.now(UTC))
         if state.write_end(self.paths, claim.key, claim.fence, end):
             say(f"{claim.run_id}: {end.outcome}: {why}")
-        files.discard(self.paths.running_index(claim.key))
+        running.leave(self.paths, claim.run_id)
         self.recorder.record(claim.key)
