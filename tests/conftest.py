@@ -121,4 +121,4 @@ def site(tmp_path: Path) -> Iterator[Site]:
     yield made
     made.stop()
     for path in made.shared.glob("running/*.json"):
-        made.vcsctl("stop", path.stem.partition("@")[0])
+        made.vcsctl("stop", path.stem.rpartition(".")[0].partition("@")[0])

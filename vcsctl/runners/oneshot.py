@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-import time
 import traceback
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NoReturn
 
 from vcsctl import steps
@@ -22,9 +20,10 @@ from vcsctl.domain import fencing
 from vcsctl.domain.run import Claim, End, Started, StopRequest, to_text
 from vcsctl.domain.unit import TimedUnit, Unit, stops_on_storage_loss
 from vcsctl.errors import StorageError
-from vcsctl.runners import cgroups, linux, spawn
-from vcsctl.runners.proofs import Proofs, clock
-from vcsctl.store import files, state
+from vcsctl.runners import linux, spawn
+from vcsctl.runners.machine import Machine
+from vcsctl.runners.proofs import Proofs
+from vcsctl.store import running, state
 from vcsctl.store.locks import Grant
 from vcsctl.store.paths import Paths
 
@@ -73,7 +72,7 @@ def _run(job: Job) -> NoReturn:
     try:
         _leave_vcsd(job)
         steps.reached("runner alone")
-        Runner(job).run()
+        Runner(job, Machine(job.cgroup)).run()
         code = 0
     except StorageError as error:
         _note(str(error))
@@ -112,28 +111,19 @@ def _leave_vcsd(job: Job) -> None:
 class Runner:
     """The state of one run in progress."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, machine: Machine) -> None:
         self.job = job
+        self.machine = machine
         self.started_at: datetime | None = None
-        self.started_s = 0.0
-        self.command = 0
-        self.status: int | None = None
-        self.over_s = 0.0
-        self.cpu_s = 0.0
-        self.peak_kib = 0
+        self.started_s: float | None = None  # when the command was executed, by the monotonic clock
         self.stopping: Stopping | None = None
         self.fenced: fencing.Action = "none"
-        self._signals: list[int] = []
-        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.proofs = Proofs(job.grant, self._read_stop, self._wake)
+        self.proofs = Proofs(job.grant, self._read_stop, machine)
 
     def run(self) -> None:
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, lambda number, _frame: self._signals.append(number))
-        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self.proofs.prove()
         steps.reached("locks proved")
-        self.started_at = datetime.now(UTC)
+        self.started_at = self.machine.now()
         if not self._record_start():
             return  # an outcome is on record: this claim is over
         end = self._start_command()
@@ -145,11 +135,10 @@ class Runner:
         self._finish(end)
 
     def _record_start(self) -> bool:
-        job, pid = self.job, os.getpid()
+        job = self.job
         assert self.started_at is not None
-        started = Started(
-            pid, linux.process_started(pid) or 0, job.boot_id, self.started_at, job.log, job.fences, job.cgroup
-        )
+        pid, pid_started = self.machine.identity()
+        started = Started(pid, pid_started, job.boot_id, self.started_at, job.log, job.fences, job.cgroup)
         recorded = state.write_started(job.paths, job.claim.key, job.claim.fence, started)
         steps.reached("start recorded")
         return recorded
@@ -160,12 +149,13 @@ class Runner:
         if stop := self._read_stop():
             return self._end("stopped-before-start", f"stopped by {stop.by} before it began")
         try:
-            command = spawn.prepare(job.unit, self._variables(), tuple(job.grant.descriptors), job.cgroup)
+            command = self.machine.prepare(job.unit, self._variables(), tuple(job.grant.descriptors))
             # Last: what was prepared may have hung on a mount for longer than our locks are ours.
-            if not fencing.may_start(clock() - self.proofs.began_s, job.fence_after_s):
+            if not fencing.may_start(self.proofs.age_s(), job.fence_after_s):
                 return self._end("storage", "the storage took too long to answer before the start")
-            self.started_s = time.monotonic()
-            self.command = spawn.start(command)
+            started_s = self.machine.monotonic()
+            self.machine.start(command)
+            self.started_s = started_s
         except (spawn.CannotStartError, OSError) as error:
             return self._end("cannot-start", str(error))
         return None
@@ -188,47 +178,21 @@ class Runner:
     def _read_stop(self) -> StopRequest | None:
         return state.read_stop(self.job.paths, self.job.claim.key, self.job.claim.fence)
 
-    def _wake(self) -> None:
-        os.write(self._writer, b"\0")
-
     # While the command runs: no shared storage in this thread.
 
     def _watch_over(self) -> None:
-        poller = select.poll()
-        poller.register(self._reader, select.POLLIN)
-        while self._reap():
-            if self.status is not None:
-                self._kill_everything()
+        while self.machine.reap():
+            if self.machine.status is not None:
+                self.machine.kill_everything()
             else:
                 self._mind_signals()
                 self._mind_proofs()
                 self._mind_time()
-            poller.poll(self._pause_s() * 1000)
-            self._drain()
-
-    def _reap(self) -> bool:
-        """Collects what has ended; whether anything the command started is left."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return bool(self.job.cgroup and not cgroups.is_empty(self.job.cgroup))
-            if pid == 0:
-                return True
-            self.cpu_s += usage.ru_utime + usage.ru_stime
-            self.peak_kib = max(self.peak_kib, usage.ru_maxrss)
-            if pid == self.command:
-                self.status, self.over_s = status, time.monotonic()
-
-    def _drain(self) -> None:
-        try:
-            os.read(self._reader, 4096)
-        except BlockingIOError:
-            return
+            self.machine.wait(self._pause_s())
 
     def _mind_signals(self) -> None:
-        while self._signals:
-            match self._signals.pop():
+        while self.machine.signals:
+            match self.machine.signals.pop():
                 case signal.SIGTERM:
                     self._stop("runner-signalled", "the runner was told to stop by a signal")
                 case signal.SIGUSR1:
@@ -238,7 +202,7 @@ class Runner:
     def _mind_proofs(self) -> None:
         job = self.job
         period_s = fencing.proof_period(job.fence_after_s)
-        if time.monotonic() - self.started_s >= min(WATCH_AFTER_S, period_s):
+        if self._ran_s() >= min(WATCH_AFTER_S, period_s):
             self.proofs.watch(period_s)
         if stop := self.proofs.stop:
             reason = f": {stop.reason}" if stop.reason else ""
@@ -247,19 +211,24 @@ class Runner:
             return
         if self.proofs.failed:
             self._stop("storage", self.proofs.failed)
-        action = fencing.action(clock() - self.proofs.began_s, job.fence_after_s)
+        age_s = self.proofs.age_s()
+        action = fencing.action(age_s, job.fence_after_s)
         if action != "none":
-            self._stop("storage", f"no proof of the locks for {clock() - self.proofs.began_s:.0f} s")
+            self._stop("storage", f"no proof of the locks for {age_s:.0f} s")
         if action == "kill":
-            self._kill_everything()
+            self.machine.kill_everything()
         self.fenced = action
 
     def _mind_time(self) -> None:
-        now_s, timeout_s = time.monotonic(), self.job.unit.timeout
-        if timeout_s is not None and now_s - self.started_s >= timeout_s:
+        timeout_s = self.job.unit.timeout
+        if timeout_s is not None and self._ran_s() >= timeout_s:
             self._stop("timeout", f"ran longer than its timeout of {timeout_s:g} s")
-        if self.stopping and now_s >= self.stopping.kill_at_s:
-            self._kill_everything()
+        if self.stopping and self.machine.monotonic() >= self.stopping.kill_at_s:
+            self.machine.kill_everything()
+
+    def _ran_s(self) -> float:
+        assert self.started_s is not None
+        return self.machine.monotonic() - self.started_s
 
     def _stop(self, cause: str, why: str) -> None:
         """The stop sequence: the unit's signal now, KILL after `stop_timeout`. The first cause counts."""
@@ -267,13 +236,18 @@ class Runner:
             patience_s = self.job.unit.stop_timeout
             if cause == "storage":  # the locks may be another's: whatever the unit says, not long
                 patience_s = min(patience_s, STORAGE_STOP_S)
-            self.stopping = Stopping(cause, why, time.monotonic() + patience_s)
-            self._signal_everything(getattr(signal, f"SIG{self.job.unit.stop_signal}"))
+            self.stopping = Stopping(cause, why, self.machine.monotonic() + patience_s)
+            self.machine.signal_everything(getattr(signal, f"SIG{self.job.unit.stop_signal}"))
 
     def _pause_s(self) -> float:
         """How long nothing needs to be done unless something happens."""
-        now_s, job = time.monotonic(), self.job
-        if self.status is not None or (self.stopping and now_s >= self.stopping.kill_at_s) or self.fenced == "kill":
+        assert self.started_s is not None
+        now_s, job = self.machine.monotonic(), self.job
+        if (
+            self.machine.status is not None
+            or (self.stopping and now_s >= self.stopping.kill_at_s)
+            or self.fenced == "kill"
+        ):
             return _LOOK_AGAIN_S
         moments = [now_s + 3600.0]
         if self.stopping:
@@ -285,30 +259,14 @@ class Runner:
             moments.append(watch_at_s)
         fence_in_s = fencing.next_deadline(job.fence_after_s, self.fenced)
         if fence_in_s is not None and stops_on_storage_loss(job.unit):
-            moments.append(now_s + fence_in_s - (clock() - self.proofs.began_s))
+            moments.append(now_s + fence_in_s - self.proofs.age_s())
         return max(0.001, min(moments) - now_s)
-
-    def _signal_everything(self, number: int) -> None:
-        if self.job.cgroup:
-            for pid in cgroups.members(self.job.cgroup):
-                linux.kill(pid, number)
-        else:
-            linux.kill_session(self.command, number)
-
-    def _kill_everything(self) -> None:
-        """KILL to all that the run started; called until nothing is left, since orphans arrive as parents die."""
-        if self.job.cgroup:
-            cgroups.kill(self.job.cgroup)
-            return
-        linux.kill_session(self.command, signal.SIGKILL)
-        for pid in linux.children_of(os.getpid()):
-            linux.kill(pid, signal.SIGKILL)
 
     # The outcome.
 
     def _outcome(self) -> End:
-        assert self.status is not None
-        code = os.waitstatus_to_exitcode(self.status)
+        assert self.machine.status is not None
+        code = os.waitstatus_to_exitcode(self.machine.status)
         if self.stopping:
             return self._end(self.stopping.cause, self.stopping.why, code)
         if code < 0:
@@ -319,20 +277,20 @@ class Runner:
         return self._end("exit-code", f"exited with code {code}", code)
 
     def _end(self, cause: str, why: str, code: int | None = None) -> End:
-        claim, ran = self.job.claim, self.command != 0
+        claim, machine, ran = self.job.claim, self.machine, self.started_s is not None
         queued_at = claim.queued_at
         waited_s = (self.started_at - queued_at).total_seconds() if queued_at and self.started_at else None
         return End(
             cause,
             why,
             claim.node,
-            datetime.now(UTC),
+            machine.now(),
             self.started_at if ran else None,
             exit_code=code if code is not None and code >= 0 else None,
             signal=-code if code is not None and code < 0 else None,
-            duration_s=round(self.over_s - self.started_s, 6) if ran else None,
-            cpu_s=round(self.cpu_s, 6) if ran else None,
-            peak_memory_kib=self.peak_kib if ran else None,
+            duration_s=round(machine.over_s - self.started_s, 6) if self.started_s is not None else None,
+            cpu_s=round(machine.cpu_s, 6) if ran else None,
+            peak_memory_kib=machine.peak_kib if ran else None,
             queue_wait_s=round(max(0.0, waited_s), 6) if waited_s is not None else None,
         )
 
@@ -354,11 +312,10 @@ class Runner:
             except StorageError as error:
                 if noted != (noted := f"{error}; trying again until there is an outcome"):
                     _note(noted)
-                time.sleep(STORAGE_RETRY_S)
+                self.machine.sleep(STORAGE_RETRY_S)
         steps.reached("outcome linked")
-        files.discard(job.paths.running_index(claim.key))
+        running.leave(job.paths, claim.run_id)
         steps.reached("index removed")
         job.grant.unlock()
         steps.reached("locks freed")
-        if job.cgroup:
-            cgroups.remove(job.cgroup)
+        self.machine.clean_up()

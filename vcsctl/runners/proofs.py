@@ -1,53 +1,51 @@
-"""Proves a run's locks again and again and looks for a stop request, in a thread of its own. Stops nothing itself.
+"""Proves a run's locks again and again and looks for a stop request, beside the runner. Stops nothing itself.
 
-The thread exists because a hung mount hangs the calls: the runner's main thread, which touches no shared
-storage while the command runs, sees from `began_s` how old the last good proof is.
+Beside it because a hung mount hangs the calls: the runner's main thread, which touches no shared storage while
+the command runs, sees from `began_s` how old the last good proof is.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Callable
 
 from vcsctl.domain.run import StopRequest
 from vcsctl.errors import NoSpaceError, StorageError
+from vcsctl.runners.machine import Machine
 from vcsctl.store.locks import Grant
 
 
-def clock() -> float:
-    """Seconds by the boot-time clock: it goes on while the machine sleeps, as a lease does."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class Proofs:
-    def __init__(self, grant: Grant, look_for_stop: Callable[[], StopRequest | None], wake: Callable[[], None]) -> None:
-        self.began_s = clock()
+    def __init__(self, grant: Grant, look_for_stop: Callable[[], StopRequest | None], machine: Machine) -> None:
+        self.began_s = machine.boottime()
         self.failed: str | None = None
         self.stop: StopRequest | None = None
         self._grant = grant
         self._look_for_stop = look_for_stop
-        self._wake = wake
-        self._hurry = threading.Event()
+        self._machine = machine
+        self._hurry = machine.hurry()
         self._running = False
+
+    def age_s(self) -> float:
+        """Seconds since the last good proof began."""
+        return self._machine.boottime() - self.began_s
 
     def prove(self) -> None:
         """One proof now, in the caller's thread. Raises StorageError when the locks may be another's."""
-        began_s = clock()
+        began_s = self._machine.boottime()
         with contextlib.suppress(NoSpaceError):  # a full disk proves nothing, neither that we hold nor that we lost
             self._grant.prove()
             self.began_s = began_s
 
     def watch(self, period_s: float) -> None:
-        """Starts the thread, once. After the command has been started, since a fork copies no thread."""
+        """Begins to prove them again and again, once."""
         if not self._running:
             self._running = True
-            threading.Thread(target=self._watch, args=(period_s,), daemon=True).start()
+            self._machine.run_beside(lambda: self._watch(period_s))
 
     def hurry(self) -> None:
         """Look now instead of at the next turn."""
-        self._hurry.set()
+        self._hurry.now()
 
     def _watch(self, period_s: float) -> None:
         while True:
@@ -59,6 +57,5 @@ class Proofs:
             with contextlib.suppress(StorageError):
                 self.stop = self.stop or self._look_for_stop()
             if self.failed or self.stop:
-                self._wake()
+                self._machine.wake()
             self._hurry.wait(period_s)
-            self._hurry.clear()

@@ -85,6 +85,14 @@ class Runs:
             elif pid in self.helpers:
                 self.helpers.discard(pid)
 
+    def is_over(self, run: Run) -> bool:
+        """Whether the watched runner of an adopted run has ended."""
+        if run.descriptor is None:
+            return False
+        poller = select.poll()
+        poller.register(run.descriptor, select.POLLIN)
+        return bool(poller.poll(0))
+
     def over(self) -> list[Run]:
         return [run for run in self.by_key.values() if run.gone]
 
@@ -107,15 +115,6 @@ class Runs:
         if run.cgroup:
             cgroups.remove(run.cgroup)
         return True
-
-
-def is_over(run: Run) -> bool:
-    """Whether the watched runner of an adopted run has ended."""
-    if run.descriptor is None:
-        return False
-    poller = select.poll()
-    poller.register(run.descriptor, select.POLLIN)
-    return bool(poller.poll(0))
 
 
 def open_runner(pid: int, started_ticks: int) -> int | None:

@@ -89,7 +89,7 @@ class Draft:
             self._temporary, self.modified_at = _write_temporary(path, data, mode, durable=True)
 
     def link(self) -> bool:
-        """Publishes the draft; False when the name is taken. Then `keep_as` or `discard` the draft."""
+        """Publishes the draft; False when the name is taken. `discard` it afterwards in any case."""
         try:
             os.link(self._temporary, self.path)
         except FileExistsError:
@@ -100,10 +100,10 @@ class Draft:
             raise _fault("write", self.path, error) from error
         return True
 
-    def keep_as(self, path: str) -> None:
-        """A second, replaceable name for the same file."""
-        with named_faults("write", path):
-            os.rename(self._temporary, path)
+    def link_also(self, path: str) -> None:
+        """A second name for the same file, unless there is one."""
+        with named_faults("write", path), contextlib.suppress(FileExistsError):
+            os.link(self._temporary, path)
 
     def discard(self) -> None:
         discard(self._temporary)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from vcsctl.store import codec, files, records
-from vcsctl.store.paths import Paths
+from vcsctl.store.paths import DRAINED, Paths, is_part
 from vcsctl.store.records import Faults, Stored
 
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """A node's heartbeat; `counter` grows with each. `faults` are what its vcsd has to say."""
+    """A node's heartbeat; `counter` grows with each. `faults` are what its vcsd has to say.
+
+    `claims_nothing` is the sentence why it starts nothing at present, empty when it does. `clock_offset_s` is its
+    clock less the file server's, known to `clock_doubt_s`.
+    """
 
     node: str
     counter: int
@@ -24,6 +29,21 @@ class NodeState:
     heartbeat_s: float
     labels: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    host: str = ""
+    machine: str = ""
+    clock_offset_s: float | None = None
+    clock_doubt_s: float = 0.0
+    drained: bool = False
+    claims_nothing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """An operator's wish that a node start nothing until `resume`; `overrides/NODE.drained`."""
+
+    node: str
+    by: str
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -50,6 +70,39 @@ def read_states(paths: Paths) -> dict[str, Stored[NodeState]]:
             if stored is not None and stored.value.node == node:
                 found[node] = stored
     return found
+
+
+def ask_to_drain(paths: Paths, drain: Drain) -> bool:
+    """False when it was asked for before."""
+    return records.publish(paths.drain(drain.node), drain, sync_folder=True)
+
+
+def resume(paths: Paths, node: str) -> bool:
+    """Takes the wish back; False when there was none."""
+    there = node in drains(paths)
+    files.discard(paths.drain(node))
+    files.sync_directory(paths.overrides)
+    return there
+
+
+def drains(paths: Paths) -> dict[str, Stored[Drain] | None]:
+    """Node → the wish that it be drained. The name alone counts: None where the content cannot be read."""
+    found = {}
+    for name in files.names(paths.overrides):
+        node = name.removesuffix(DRAINED)
+        if name.endswith(DRAINED) and is_part(node) and not name.startswith("."):
+            found[node] = records.read(Drain, paths.drain(node), Faults())
+    return found
+
+
+def forget(paths: Paths, node: str) -> bool:
+    """Removes what a node has published, so that its units and groups count no more. False when it was unknown."""
+    own = (paths.node(node), paths.node_units(node), paths.node_runs(node))
+    known = {os.path.basename(path) for path in own} & set(files.names(paths.nodes))
+    for path in own:
+        files.discard(path)
+    files.sync_directory(paths.nodes)
+    return bool(known)
 
 
 def publish_units(paths: Paths, units: NodeUnits) -> None:

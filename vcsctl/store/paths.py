@@ -17,6 +17,7 @@ FOLDERS = (
     *("queue", "state", "running", "overrides", "nodes", "history", "audit"),
 )
 CLAIM, STARTED, END, STOP = ".json", ".started", ".end.json", ".stop"
+DRAINED = ".drained"
 
 
 def _part(name: str) -> str:
@@ -93,11 +94,16 @@ class Paths:
     def cancelled(self, key: str, request: str) -> str:
         return f"{self.root}/queue/{_part(key)}.{_part(request)}.cancelled"
 
-    def running_index(self, key: str) -> str:
-        return f"{self.root}/running/{_part(key)}.json"
+    def running_index(self, run_id: str) -> str:
+        """One name a run, not one a KEY: what a node that was cut off does late must not touch the next run's."""
+        return f"{self.root}/running/{_part(run_id)}.json"
 
     def override(self, service: str) -> str:
         return f"{self.root}/overrides/{_part(service)}.json"
+
+    def drain(self, node: str) -> str:
+        """An operator's wish that a node start nothing; beside the overrides, where operators may write."""
+        return f"{self.root}/overrides/{_part(node)}{DRAINED}"
 
     def overrides_lock(self) -> str:
         return f"{self.root}/overrides/.lock"

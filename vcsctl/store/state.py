@@ -189,11 +189,6 @@ def draft_claim(paths: Paths, claim: Claim) -> files.Draft:
     return files.Draft(paths.claim(claim.key, claim.fence), codec.encode(claim))
 
 
-def write_running(paths: Paths, claim: Claim) -> None:
-    """The index of live runs, for readers; normally a second name of the claim itself."""
-    files.replace(paths.running_index(claim.key), codec.encode(claim))
-
-
 def write_started(paths: Paths, key: str, fence: int, started: Started) -> bool:
     """Syncs the folder too: from here on the claim and the start survive a power cut."""
     return records.publish(paths.started(key, fence), started, sync_folder=True)

@@ -17,7 +17,7 @@ from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
 from vcsctl.domain.unit import to_plain
 from vcsctl.errors import RefusedError, StorageError, VcsError
-from vcsctl.runners import cgroups, compiler, linux
+from vcsctl.runners import cgroups, compiler, linux, oneshot
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.supervise import Runs, nudge
 from vcsctl.store import history, locks, nodes, state
@@ -27,6 +27,7 @@ from vcsctl.store.paths import Paths
 from vcsctl.store.queue import QueueReader
 from vcsctl.store.records import Faults, set_aside_in
 from vcsctl.vcsd import loop as looping
+from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.control import Control, Reply
 from vcsctl.vcsd.expiry import expire_overrides
 from vcsctl.vcsd.launch import Launcher
@@ -53,6 +54,7 @@ class Daemon:
         self.told_when_reloaded: list[Reply] = []
         self.reload_again: list[Reply] = []  # asked for after the files of the current one were looked at
         self.boot_id = linux.boot_id()
+        self.clocks = Clocks()
         os.environ["TZ"] = "UTC"  # `schedule` reckons with naive local times: an hour set back froze it
         time.tzset()
 
@@ -106,13 +108,25 @@ class Daemon:
             observer,
             recorder,
             runs,
+            self.clocks,
+            oneshot.start,
             lambda key, found, live: self.loop.view(key, found, live),
             lambda key: self.services.by_key.get(key),
         )
         entries = QueueReader(self.paths, self.faults)
         services, faults = self.services, self.faults
         self.loop = looping.Loop(
-            self.config, self.paths, services, launcher, observer, recorder, runs, faults, entries, self.overrides
+            self.config,
+            self.paths,
+            services,
+            launcher,
+            observer,
+            recorder,
+            runs,
+            faults,
+            entries,
+            self.overrides,
+            self.clocks,
         )
 
     def run(self) -> None:
@@ -123,7 +137,7 @@ class Daemon:
                 self.hangup = False
                 self.reload(lambda _: None)
             self._finish_reload()
-            if self.loop.clocks.look():
+            if self.clocks.look():
                 say("the clock was set: no slot is claimed for 10 s")
                 self.loop.dirty.update(self.services.by_key)  # what was to be looked at by the old time
                 self._plan_chores()  # `schedule` keeps wall-clock times: a step back would stop the chores

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from vcsctl import steps
 from vcsctl.domain.effective import in_force
@@ -30,12 +30,13 @@ from vcsctl.domain.unit import TimedUnit, Unit, from_plain, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux, oneshot
 from vcsctl.runners.supervise import Run, Runs
-from vcsctl.store import files, locks, queue, state
+from vcsctl.store import files, locks, queue, running, state
 from vcsctl.store.locks import Grant
 from vcsctl.store.overrides import read_override
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import Stored
 from vcsctl.store.state import KeyState
+from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.observe import Observer
 from vcsctl.vcsd.recorder import Recorder
@@ -55,6 +56,8 @@ class Launcher:
     observer: Observer
     recorder: Recorder
     runs: Runs
+    clocks: Clocks
+    start_runner: Callable[[oneshot.Job], int]
     view: Callable[[str, KeyState, bool], KeyView]  # KEY, its records, whether its run lives
     service: Callable[[str], Service | None]
     told: dict[str, str] = field(default_factory=dict)  # KEY → what was last said of a run that was found
@@ -78,13 +81,13 @@ class Launcher:
         found = self.observer.state(key)
         for closed in found.closes:
             self._leave_queue(closed)  # a crash may have left its entries, and the next claim would hide it
-        again = decide(self.view(key, found, False), datetime.now(UTC))
+        again = decide(self.view(key, found, False), self.clocks.now())
         if not isinstance(again, Start) or again.groups != decision.groups:
             grant.unlock()
             return (
                 again
                 if not isinstance(again, Start)
-                else Idle(key, "its groups changed; looked at anew", datetime.now(UTC))
+                else Idle(key, "its groups changed; looked at anew", self.clocks.now())
             )
         service = self.service(key)
         if service is None:
@@ -97,12 +100,12 @@ class Launcher:
         steps.reached("fences raised")
         if not self._link(claim, index=True):
             grant.unlock()
-            return Idle(key, "another node claimed it first", datetime.now(UTC))
+            return Idle(key, "another node claimed it first", self.clocks.now())
         self._leave_queue(claim)
         steps.reached("entries removed")
         if (recalled := self._recalled(claim)) is not None:
             self._end_here(claim, grant, "recalled", recalled)
-            return Idle(key, recalled, datetime.now(UTC))
+            return Idle(key, recalled, self.clocks.now())
         steps.reached("not recalled")
         self._hand_over(claim, service.effective, grant, fences)
         say(f"{claim.run_id}: started: {claim.why}")
@@ -112,10 +115,10 @@ class Launcher:
         """Puts on record what will not run; None when done."""
         grant = self._take(decision.key, ())
         if isinstance(grant, str):
-            return Wait(decision.key, grant, datetime.now(UTC))
+            return Wait(decision.key, grant, self.clocks.now())
         try:
             found = self.observer.state(decision.key)
-            again = decide(self.view(decision.key, found, False), datetime.now(UTC))
+            again = decide(self.view(decision.key, found, False), self.clocks.now())
             if not isinstance(again, Close):
                 return again
             claim = self._claim(decision.key, found, again.plan, None, (), again.why)
@@ -137,7 +140,7 @@ class Launcher:
         key = decision.key
         found = self.observer.state(key)
         if found.run is None or found.end is not None:
-            return Idle(key, "its outcome has arrived", datetime.now(UTC))
+            return Idle(key, "its outcome has arrived", self.clocks.now())
         claim = found.run.value
         groups = () if found.began else tuple(sorted({*claim.groups, *declared}))
         busy = next((group for group in groups if group in held), None)
@@ -159,7 +162,7 @@ class Launcher:
         found = self.observer.state(key)
         if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
             grant.unlock()
-            return Idle(key, "its outcome has arrived", datetime.now(UTC))
+            return Idle(key, "its outcome has arrived", self.clocks.now())
         cgroup = found.started.value.cgroup if found.started else self._cgroup_of(claim)
         if cgroup and not cgroups.is_empty(cgroup):
             cgroups.kill(cgroup)
@@ -168,23 +171,23 @@ class Launcher:
         if found.unreadable_end:
             aside = files.set_aside(found.unreadable_end)
             self._end_here(claim, grant, "runner-died", f"it ended, but its outcome cannot be read: {aside}")
-            return Idle(key, "recorded as lost", datetime.now(UTC))
+            return Idle(key, "recorded as lost", self.clocks.now())
         if found.began:
             self._end_here(claim, grant, *self._evidence(claim, found))
-            return Idle(key, "recorded as lost", datetime.now(UTC))
+            return Idle(key, "recorded as lost", self.clocks.now())
         self._leave_queue(claim)
         if (recalled := self._recalled(claim)) is not None:
             self._end_here(claim, grant, "recalled", recalled)
-            return Idle(key, recalled, datetime.now(UTC))
+            return Idle(key, recalled, self.clocks.now())
         if not isinstance(claim.unit, dict):
             grant.unlock()
             return Idle(key, "the claim holds no unit")
         unit = from_plain(claim.unit)
         if (late := self._expired(claim, unit)) is not None:
             self._end_here(claim, grant, "expired", late)
-            return Idle(key, late, datetime.now(UTC))
+            return Idle(key, late, self.clocks.now())
         try:
-            state.write_running(self.paths, claim)
+            running.enter(self.paths, claim)
         except StorageError as error:
             self._tell(claim, f"is not in the index of live runs: {error}")  # for readers; the run counts without it
         fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
@@ -200,7 +203,7 @@ class Launcher:
         if claim.slot is None or service is None or service.schedule is None or not isinstance(unit, TimedUnit):
             return None
         limit = start_limit(unit, service.schedule, claim.slot)
-        return f"could not start by {to_text(limit)} (start_within)" if datetime.now(UTC) >= limit else None
+        return f"could not start by {to_text(limit)} (start_within)" if self.clocks.now() >= limit else None
 
     def _evidence(self, claim: Claim, found: KeyState) -> tuple[str, str]:
         """The cause and the sentence for a run that began, has no outcome, and whose lock is free."""
@@ -294,10 +297,9 @@ class Launcher:
             return False
         steps.reached("claim linked")
         if index:
-            draft.keep_as(self.paths.running_index(claim.key))
+            draft.link_also(self.paths.running_index(claim.run_id))
             steps.reached("run indexed")
-        else:
-            draft.discard()
+        draft.discard()
         return True
 
     def _leave_queue(self, claim: Claim) -> None:
@@ -329,16 +331,16 @@ class Launcher:
             cgroup = None
         log = f"{self.log_dir}/{claim.service}/{claim.run_id}.log"
         job = oneshot.Job(self.paths, claim, unit, grant, fences, log, self.boot_id, self.fence_after_s, cgroup)
-        pid = oneshot.start(job)
+        pid = self.start_runner(job)
         steps.reached("runner forked")
-        self.runs.add(Run(claim, datetime.now(UTC), pid, grant.keep(), None, cgroup))
+        self.runs.add(Run(claim, self.clocks.now(), pid, grant.keep(), None, cgroup))
 
     def _cgroup_of(self, claim: Claim) -> str | None:
         return cgroups.path_for(self.cgroup_base, claim.run_id) if self.cgroup_base else None
 
     def _adopt(self, claim: Claim, found: KeyState) -> None:
         """A run that a former vcsd of this node, or another node, started and that lives."""
-        run = Run(claim, found.run.at if found.run else datetime.now(UTC), cgroup=self._cgroup_of(claim))
+        run = Run(claim, found.run.at if found.run else self.clocks.now(), cgroup=self._cgroup_of(claim))
         if found.started is not None:
             run.cgroup = found.started.value.cgroup
         self.watch(run, found.started)
@@ -362,8 +364,8 @@ class Launcher:
         grant.unlock()
 
     def _record_end(self, claim: Claim, cause: str, why: str) -> None:
-        end = End(cause, why, self.node, datetime.now(UTC))
+        end = End(cause, why, self.node, self.clocks.now())
         if state.write_end(self.paths, claim.key, claim.fence, end):
             say(f"{claim.run_id}: {end.outcome}: {why}")
-        files.discard(self.paths.running_index(claim.key))
+        running.leave(self.paths, claim.run_id)
         self.recorder.record(claim.key)

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from vcsctl import steps
 from vcsctl.config import Config
@@ -20,7 +20,7 @@ from vcsctl.domain.reconcile import Close, Decision, Idle, KeyView, Recover, Sta
 from vcsctl.domain.run import SlotsEntry, service_of
 from vcsctl.errors import StorageError
 from vcsctl.runners import linux
-from vcsctl.runners.supervise import Run, Runs, is_over
+from vcsctl.runners.supervise import Run, Runs
 from vcsctl.store import queue, records
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths, is_part
@@ -51,7 +51,7 @@ class Loop:
     faults: Faults
     queue_reader: QueueReader
     overrides_reader: OverridesReader
-    clocks: Clocks = field(default_factory=Clocks)
+    clocks: Clocks
     pending: dict[str, Pending] = field(default_factory=dict)
     waiting: dict[str, tuple[Wait, float]] = field(default_factory=dict)  # with when it began (monotonic)
     dirty: set[str] = field(default_factory=set)
@@ -117,7 +117,7 @@ class Loop:
         found = self.observer.state(run.claim.key)
         if found.run is None or found.run.value.fence != run.claim.fence or found.end is not None:
             self._over(run)
-        elif is_over(run) or (run.descriptor is None and not self.launcher.watch(run, found.started)):
+        elif self.runs.is_over(run) or (run.descriptor is None and not self.launcher.watch(run, found.started)):
             self.runs.remove(run)
             self.dirty.add(run.claim.key)
 
@@ -132,12 +132,12 @@ class Loop:
 
     def one_pass(self) -> None:
         self._collect_runs()
-        if time.monotonic() >= self._next_poll_s:
-            self._next_poll_s = time.monotonic() + self.config.poll
+        if self.clocks.monotonic() >= self._next_poll_s:
+            self._next_poll_s = self.clocks.monotonic() + self.config.poll
             self.observe()
             self._retry_unrecorded()
             self.dirty.update(self.waiting, self.pending)  # whatever was overlooked costs one poll, never a run
-        now = datetime.now(UTC)
+        now = self.clocks.now()
         while self._agenda and self._agenda[0][0] <= now.timestamp():
             moment, key = heapq.heappop(self._agenda)
             if self._due.get(key) == moment:
@@ -202,7 +202,7 @@ class Loop:
             case Idle():
                 self._idle(instead)
             case Start() | Close() | Recover():
-                self._at(decision.key, time.time() + _HURRIED_PAUSE_S)
+                self._at(decision.key, self.clocks.now().timestamp() + _HURRIED_PAUSE_S)
             case None:
                 self.waiting.pop(decision.key, None)
                 self.last_why.pop(decision.key, None)
@@ -236,10 +236,10 @@ class Loop:
             say(text)
         self._told[key] = text
         self.faults.add(key, text)
-        self._at(key, time.time() + _RETRY_AFTER_S)
+        self._at(key, self.clocks.now().timestamp() + _RETRY_AFTER_S)
 
     def _wait(self, wait: Wait) -> None:
-        began_s = self.waiting[wait.key][1] if wait.key in self.waiting else time.monotonic()
+        began_s = self.waiting[wait.key][1] if wait.key in self.waiting else self.clocks.monotonic()
         self.waiting[wait.key] = (wait, began_s)
         if self.last_why.get(wait.key) != wait.why:
             self.last_why[wait.key] = wait.why
@@ -310,14 +310,14 @@ class Loop:
     def pause_s(self) -> float:
         if self.dirty:
             return 0.0
-        pause = self._next_poll_s - time.monotonic()
+        pause = self._next_poll_s - self.clocks.monotonic()
         if self._agenda:
-            pause = min(pause, self._agenda[0][0] - time.time())
+            pause = min(pause, self._agenda[0][0] - self.clocks.now().timestamp())
         if any(run.gone for run in self.runs.by_key.values()):
             pause = min(pause, _LEFTOVERS_PAUSE_S)
         foreign = [began_s for wait, began_s in self.waiting.values() if not self._blocked_by_own(wait)]
         if foreign:
-            fresh = time.monotonic() - max(foreign) < 1.0
+            fresh = self.clocks.monotonic() - max(foreign) < 1.0
             pause = min(pause, _HURRIED_PAUSE_S if fresh else self.config.poll_busy)
         return max(0.0, pause)
 
