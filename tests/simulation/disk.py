@@ -48,6 +48,7 @@ class Disk:
         self.journals = journals  # a local disk; a file server has every change of names durable before it answers
         self.read_only = False
         self.full = False
+        self.named: Callable[[str, Inode], None] | None = None  # told of each name that link() makes
         self._free: list[int] = []
         self._freed: list[int] = []  # not used again before the change that freed them is durable
         self._next = 12
@@ -173,6 +174,8 @@ class Disk:
             raise fault(errno.EEXIST, path)
         self.writable(grows=True)
         self._bind(path, found[0])
+        if self.named is not None:
+            self.named(path, found[0])
 
     def rename(self, source: str, path: str) -> None:
         found, target = self.find(source), self.find(path)
