@@ -234,6 +234,17 @@ class Posix:
 
         self._change("truncate", file.path, cut)
 
+    def utime(self, descriptor: int) -> None:
+        """The file server's own clock, as utime(2) without times."""
+        file = self._file(descriptor)
+        disk = file.client.server.disk
+
+        def touch() -> None:
+            disk.writable(grows=False)
+            file.inode.modified_ns = disk.now_ns()
+
+        self._change("utime", file.path, touch)
+
     def fstat(self, descriptor: int) -> Status:
         """The kernel writes out first what it has, to know the time and the size."""
         file = self._file(descriptor)

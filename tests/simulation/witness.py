@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.checker import Asked, Claimed, Entry, Execution, Forbidden, History, Recorded
+from tests.simulation.disk import Disk
 from tests.simulation.scheduler import Scheduler
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import to_text
@@ -36,6 +37,14 @@ class Witness:
             rows = [f"{run}+{number}" for number, _ in enumerate(claim.get("dropped", ()), 1)]
             for row in [run, *rows] if claim.get("unit") else rows:
                 self.claimed.setdefault(row, self._scheduler.now)
+
+    def forget_what_was_lost(self, disk: Disk) -> None:
+        """After a power cut of the only machine: claims that were not durable never were."""
+        for row in list(self.claimed):
+            key, _, number = row.partition("+")[0].rpartition(".")
+            folder = disk.folders.get(f"/share/state/{key}")
+            if folder is None or f"{number}.json" not in folder.names:
+                del self.claimed[row]
 
     def began(self, job: Job) -> Callable[[], None]:
         claim, number = job.claim, len(self.executions)
