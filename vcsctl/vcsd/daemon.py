@@ -26,6 +26,7 @@ from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import QueueReader
 from vcsctl.store.records import Faults, set_aside_in
+from vcsctl.store.selftest import prove_storage
 from vcsctl.vcsd import loop as looping
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.control import Control, Reply
@@ -65,7 +66,9 @@ class Daemon:
             raise RefusedError(
                 f"{self.paths.root} is cell {cell.id}, vcs.yaml expects {self.config.cell}; mount the right one"
             )
-        locks.self_test(self.paths.folder("locks/node"))
+        self.fence_after_s = prove_storage(
+            self.paths.root, allow_nfs3=self.config.allow_nfs3, fence_after=self.config.fence_after
+        )
         node_lock = locks.try_lock(self.paths.node_lock(self.node))
         if node_lock is None:
             raise RefusedError(
@@ -103,7 +106,7 @@ class Daemon:
             self.node,
             self.boot_id,
             self.config.log_dir,
-            self.config.fence_after,
+            self.fence_after_s,
             cgroups.find_base(cell.id),
             observer,
             recorder,
