@@ -118,13 +118,26 @@ def publish_units(paths: Paths, units: NodeUnits) -> None:
 
 def read_units(paths: Paths, node: str) -> NodeUnits | None:
     """Read whole and as plain JSON: `status` shows 10,000 of them in a fraction of a second."""
+    text = read_units_text(paths, node)
+    return units_of(text) if text is not None else None
+
+
+def read_units_text(paths: Paths, node: str) -> bytes | None:
     try:
         with open(paths.node_units(node), "rb") as file:
-            content = json.load(file)
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        return None
+
+
+def units_of(text: bytes) -> NodeUnits | None:
+    try:
+        content = json.loads(text)
         return NodeUnits(content["node"], content["timezone"], content["units"], content["problems"])
-    except (FileNotFoundError, IsADirectoryError, PermissionError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
 def nodes_with_units(paths: Paths) -> list[str]:
-    return sorted(name.removesuffix(".units.json") for name in files.names(paths.nodes) if name.endswith(".units.json"))
+    found = (name.removesuffix(".units.json") for name in files.names(paths.nodes) if name.endswith(".units.json"))
+    return sorted(filter(is_part, found))
