@@ -61,6 +61,11 @@ class Catalogs:
                 return units
         raise StorageError(f"no vcsd has published its units in {self._paths.root} yet; start vcsd")
 
+    @property
+    def names(self) -> list[str]:
+        """The nodes that published their units."""
+        return list(self._texts)
+
     @cached_property
     def _declarations(self) -> dict[str, bytes]:
         """What is the same on nodes of one catalog, comparable without being read."""

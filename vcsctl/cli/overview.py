@@ -99,6 +99,9 @@ class Overview:
             if run.value.key == key or any(self._holds(run.value, group) for group in groups)
         ]
 
+    def runs_on(self, node: str) -> list[str]:
+        return sorted(run.value.run_id for run in self.running.values() if run.value.node == node)
+
     def runs_of(self, service: str) -> tuple[Stored[Claim], ...]:
         """Its live runs, the oldest first."""
         return self._runs.get(service, ())
