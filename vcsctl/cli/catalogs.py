@@ -7,7 +7,6 @@ forgotten its declarations count.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -37,21 +36,14 @@ class Catalogs:
     def _texts(self) -> dict[str, bytes]:
         """The published units as they are, in the order of whom to believe: nodes that are up, this one first,
         then the newest push."""
-        published = nodes.nodes_with_units(self._paths)
+        read = {name: nodes.read_units_text(self._paths, name) for name in nodes.nodes_with_units(self._paths)}
+        found = {name: text for name, text in read.items() if text is not None}
 
-        def rank(name: str) -> tuple[bool, bool, float]:
-            node = self._known.get(name)
-            return node is None or node.is_silent, name != self._own, -self._published_at(name)
+        def rank(name: str) -> tuple[bool, bool, int]:
+            node, (_, published_at, _) = self._known.get(name), found[name][0]
+            return node is None or node.is_silent, name != self._own, -published_at
 
-        order = sorted(published, key=rank) if len(published) > 1 else published
-        found = {name: nodes.read_units_text(self._paths, name) for name in order}
-        return {name: text for name, text in found.items() if text is not None}
-
-    def _published_at(self, node: str) -> float:
-        try:
-            return os.stat(self._paths.node_units(node)).st_mtime
-        except OSError:
-            return 0.0
+        return {name: found[name][1] for name in sorted(found, key=rank)}
 
     @cached_property
     def _first(self) -> NodeUnits:

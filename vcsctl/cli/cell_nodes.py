@@ -9,13 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vcsctl.cli.tables import age, listed
+from vcsctl.domain.nodes import SILENT_AFTER_BEATS
 from vcsctl.errors import UnknownUnitError
 from vcsctl.store import nodes
 from vcsctl.store.nodes import Drain, NodeState
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import Stored
-
-_SILENT_AFTER_BEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class CellNode:
         if self.asked_to_drain:
             found.append(f"node {self.name} is drained{self.drain_words}; `vcsctl resume {self.name}` ends it")
         elif self.state and self.state.claims_nothing and not self.is_silent:
-            found.append(f"node {self.name} claims nothing: {self.state.claims_nothing}")
+            found.append(self.state.claims_nothing)
         return found
 
     def may_run(self, key: str, allowed: Iterable[str]) -> bool:
@@ -94,7 +93,7 @@ def read_nodes(paths: Paths, own: str) -> dict[str, CellNode]:
     for name in sorted(beats.keys() | nodes.nodes_with_units(paths)):
         beat = beats.get(name)
         silent_s = (now - beat.at).total_seconds() if beat else 0.0
-        is_silent = beat is not None and silent_s > _SILENT_AFTER_BEATS * beat.value.heartbeat_s
+        is_silent = beat is not None and silent_s > SILENT_AFTER_BEATS * beat.value.heartbeat_s
         found[name] = CellNode(name, beat, silent_s if is_silent else None, name in wishes, wishes.get(name))
     return found
 

@@ -113,7 +113,8 @@ def _facts(overview: Overview, name: str, key: str) -> Iterator[str]:
         yield f"last claim: {found.run.value.run_id} on {found.run.value.node}, {found.run.value.why}; {end}"
     if found.watermark:
         yield f"slots up to {to_text(found.watermark)} are claimed"
-    view = observer.view(service, found, overview.pending.get(key), live=key in overview.running)
+    groups = context.catalogs.groups(name)
+    view = observer.view(service, found, overview.pending.get(key), groups, live=key in overview.running)
     decision = decide(view, datetime.now(UTC))
     if isinstance(decision, Start | Wait):
         place = overview.pending[key].place if key in overview.pending else None
