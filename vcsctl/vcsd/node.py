@@ -14,7 +14,6 @@ from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.runners import oneshot
 from vcsctl.runners.supervise import Runs
 from vcsctl.store import nodes, running, state
-from vcsctl.store.locks import HeldLock
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import QueueReader
@@ -37,7 +36,7 @@ MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop s
 
 
 class Node:
-    """`lock` is the node's own, held for vcsd's life; `missing` tells what program of a unit a machine lacks."""
+    """`missing` tells what program of a unit this machine lacks. Who makes a node holds its lock for vcsd's life."""
 
     def __init__(
         self,
@@ -45,7 +44,6 @@ class Node:
         paths: Paths,
         timezone: str,
         machine: Machine,
-        lock: HeldLock,
         fence_after_s: float | None,
         cgroup_base: str | None,
         clocks: Clocks,
@@ -53,7 +51,7 @@ class Node:
         start_runner: Callable[[oneshot.Job], int],
         missing: Callable[[Unit], str | None],
     ) -> None:
-        self.config, self.paths, self.lock, self._missing = config, paths, lock, missing
+        self.config, self.paths, self._missing = config, paths, missing
         self.faults = Faults()
         self.snapshot = Snapshot({}, ())
         self.services = Services(config.node, config.labels, timezone)
@@ -101,8 +99,8 @@ class Node:
 
     def begin(self, snapshot: Snapshot) -> None:
         """Before the first pass: every KEY will be looked at once."""
-        self.presence.refuse_a_double(self.lock)
-        self.presence.measure_clock(self.lock)
+        self.presence.measure_clock()
+        self.presence.refuse_a_double()
         self.peers.look()
         self.adopt(snapshot)
         self.loop.start_over(self.services.by_key)
@@ -160,7 +158,7 @@ class Node:
     def beat(self) -> None:
         if self.presence.unpublished:
             self.publish()
-        self.presence.measure_clock(self.lock)
+        self.presence.measure_clock()
         self.peers.look()
         self.presence.beat(self._faults())
         self.loop.look_at_standing()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 from vcsctl.config import Config
 from vcsctl.domain.nodes import SILENT_AFTER_BEATS, clock_fault
 from vcsctl.errors import RefusedError
 from vcsctl.store import nodes
-from vcsctl.store.locks import HeldLock
 from vcsctl.store.nodes import NodeState
 from vcsctl.store.paths import Paths
+from vcsctl.store.server_clock import measure_offset
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.peers import Peers
 
@@ -56,17 +57,14 @@ class Presence:
             return f"node {self.node} claims nothing before the other nodes can read its units"
         return clock_fault(self.node, self._offset_s, self._doubt_s)
 
-    def measure_clock(self, lock: HeldLock) -> None:
-        """This clock less the file server's, known to half the time that the asking took."""
-        before = self._clocks.now()
-        server = lock.server_time()
-        after = self._clocks.now()
-        self._doubt_s = (after - before).total_seconds() / 2
-        self._offset_s = (before - server).total_seconds() + self._doubt_s
+    def measure_clock(self) -> None:
+        clocks = self._clocks
+        measured = measure_offset(self._paths.nodes, 1, lambda: clocks.now().timestamp(), clocks.monotonic)
+        self._offset_s, self._doubt_s = measured.offset_s, measured.doubt_s
 
-    def refuse_a_double(self, lock: HeldLock) -> None:
+    def refuse_a_double(self) -> None:
         """At start: another machine with this host name is a danger over NFS, where a lock's owner is named by it."""
-        server, ours = lock.server_time(), self._machine
+        server, ours = self._clocks.now() - timedelta(seconds=self._offset_s or 0.0), self._machine
         for node, stored in nodes.read_states(self._paths).items():
             state = stored.value
             beating = (server - stored.at).total_seconds() < SILENT_AFTER_BEATS * state.heartbeat_s
