@@ -3,13 +3,13 @@ operators alone, so for display and for advice; prints nothing and decides nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vcsctl.cli.tables import age, listed
-from vcsctl.domain.nodes import SILENT_AFTER_BEATS
+from vcsctl.domain.nodes import CLOCK_LIMIT_S, SILENT_AFTER_BEATS
 from vcsctl.errors import UnknownUnitError
 from vcsctl.store import nodes
 from vcsctl.store.nodes import Drain, NodeState
@@ -80,15 +80,9 @@ class CellNode:
 
 
 def read_nodes(paths: Paths, own: str) -> dict[str, CellNode]:
-    """All known nodes by name: those with a heartbeat and those that published units.
-
-    Ages are by the file server's clock, as well as it is known: this machine's, less the offset its own vcsd measured.
-    """
+    """All known nodes by name: those with a heartbeat and those that published units."""
     beats, wishes = nodes.read_states(paths), nodes.drains(paths)
-    now = datetime.now(UTC)
-    if own in beats and (offset_s := beats[own].value.clock_offset_s) is not None:
-        now -= timedelta(seconds=offset_s)
-    now = max((now, *(beat.at for beat in beats.values())))
+    now = _server_time(beats, own)
     found = {}
     for name in sorted(beats.keys() | nodes.nodes_with_units(paths)):
         beat = beats.get(name)
@@ -96,6 +90,16 @@ def read_nodes(paths: Paths, own: str) -> dict[str, CellNode]:
         is_silent = beat is not None and silent_s > SILENT_AFTER_BEATS * beat.value.heartbeat_s
         found[name] = CellNode(name, beat, silent_s if is_silent else None, name in wishes, wishes.get(name))
     return found
+
+
+def _server_time(beats: Mapping[str, Stored[NodeState]], own: str) -> datetime:
+    """The file server's clock as well as a command knows it without writing there: this machine's, less the offset
+    that its own vcsd measured, and no earlier than the newest heartbeat. Some servers let the writer stamp a file, so
+    that of a node whose clock is wrong says nothing."""
+    now = datetime.now(UTC)
+    if own in beats and (offset_s := beats[own].value.clock_offset_s) is not None:
+        now -= timedelta(seconds=offset_s)
+    return max((now, *(beat.at for beat in beats.values() if abs(beat.value.clock_offset_s or 0.0) < CLOCK_LIMIT_S)))
 
 
 def unknown_node(name: str, known: Iterable[str]) -> UnknownUnitError:

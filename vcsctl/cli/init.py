@@ -8,9 +8,10 @@ import click
 
 from vcsctl.cli.context import Context, show
 from vcsctl.errors import RefusedError
-from vcsctl.store import files, locks
+from vcsctl.store import files
 from vcsctl.store.cell import make_cell, read_cell
 from vcsctl.store.paths import FOLDERS, Paths
+from vcsctl.store.selftest import prove_storage
 
 # What file systems make by themselves, and what an init that was cut short left.
 _NOT_FOREIGN = {"lost+found", *(folder.partition("/")[0] for folder in FOLDERS)}
@@ -25,13 +26,13 @@ def init(context: Context) -> None:
     before = read_cell(paths)
     if before is None and config.cell is not None:
         raise RefusedError(
-            f"{paths.root} holds no cell, and vcs.yaml expects {config.cell}: mount the right directory; "
-            f"to make a new cell here take `cell` out of {context.where.config_file}"
+            f"{paths.root} holds no cell, vcs.yaml expects {config.cell}; mount the right one, or take `cell` out of "
+            f"{context.where.config_file} to make a new one"
         )
+    prove_storage(paths.root, allow_nfs3=config.allow_nfs3, fence_after=config.fence_after)
     cell = make_cell(paths)
     if config.cell not in (None, cell.id):
         raise RefusedError(f"{paths.root} is cell {cell.id}, vcs.yaml expects {config.cell}; mount the right one")
-    locks.self_test(paths.folder("locks/node"))
     made = "is there already" if before else "made"
     show(f"cell {cell.id}: {made} in {paths.root} (time zone {cell.timezone})")
     if config.cell is None:

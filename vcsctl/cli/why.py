@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -16,8 +17,9 @@ from vcsctl.domain.effective import fitting, in_force
 from vcsctl.domain.reconcile import Start, Wait, decide
 from vcsctl.domain.run import Claim, to_text
 from vcsctl.domain.unit import Daemon, from_plain, schedule_of, schedule_text
-from vcsctl.errors import RefusedError
+from vcsctl.errors import RefusedError, StorageError
 from vcsctl.store import state
+from vcsctl.store.mounts import Storage, storage_of
 from vcsctl.store.records import Stored
 from vcsctl.vcsd.observe import Observer
 from vcsctl.vcsd.services import Service, schedule_digest
@@ -149,10 +151,18 @@ def _of_a_silent_node(context: Context, run: Stored[Claim]) -> Iterator[str]:
         yield f"{told}, and no other node is up that could look whether its lock is free"
         return
     yield f"{told}; its lock is still held, or it would be recorded lost: it may go on there"
-    yield (
-        f"if {node.name} is dead: NFSv4 frees its locks when the lease has run out; NFSv3 keeps them until {node.name} "
-        "is up again, or until the NFS service of the file server is restarted (live nodes reclaim theirs)"
-    )
+    with contextlib.suppress(StorageError):  # where the kernel does not say, there is no advice to give
+        yield from _advice(node.name, storage_of(context.paths.root))
+
+
+def _advice(node: str, storage: Storage) -> Iterator[str]:
+    if storage.mount.nfs_version == "3":
+        yield (
+            f"if {node} is dead: NFS 3 keeps its locks until it is up again, or until the NFS service of the file "
+            "server is restarted (live nodes reclaim theirs then); see docs/storage.md"
+        )
+    elif storage.lease_s is not None:
+        yield f"if {node} is dead: the file server gives its locks away when its lease of {storage.lease_s:g} s is over"
 
 
 COMMANDS: dict[str, click.Command] = {"why": why}
