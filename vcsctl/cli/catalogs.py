@@ -103,10 +103,11 @@ class Catalogs:
         if self.agree:
             return {}
         shared = Counter(self._declarations.values())
-        most = max(self.by_node, key=lambda name: shared[self._declarations[name]])  # of equals the first
+        # Of equals the first by name, so that it is the same whoever asks.
+        most = max(sorted(self.by_node), key=lambda name: shared[self._declarations[name]])
         reference = self.by_node[most].units
         found = {}
-        for node, units in self.by_node.items():
+        for node, units in sorted(self.by_node.items()):
             names = sorted(units.units.keys() | reference.keys())
             differing = {name: _difference(units.units.get(name), reference.get(name)) for name in names}
             if kept := {name: text for name, text in differing.items() if text}:
