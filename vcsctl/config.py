@@ -78,6 +78,11 @@ class Places:
         return f"{self.root}/var/lib/vcs"
 
     @property
+    def remembered_cell(self) -> str:
+        """The id of the cell that this machine's vcsd works in."""
+        return f"{self.state}/cell.id"
+
+    @property
     def cache(self) -> str:
         return f"{self.root}/var/cache/vcs"
 

@@ -51,6 +51,42 @@ def make_cell(paths: Paths) -> Cell:
     return cell
 
 
+def enter_cell(paths: Paths, configured: str | None, memory: str) -> Cell:
+    """The cell that vcsd is to work in, for ever the same: made here only where nothing says there should be one.
+
+    A share that is not mounted shows an empty directory, and a cell made there would be a second one. So the id is
+    configured (`cell:`), or remembered in the file `memory` of this machine. Raises StorageError while the expected
+    one is not there, RefusedError where another one is.
+    """
+    expected = configured or _remembered(memory)
+    if expected and read_cell(paths) is None:
+        raise StorageError(f"{paths.root} does not hold cell {expected}; mount the shared directory")
+    cell = make_cell(paths)
+    if expected not in (None, cell.id):
+        source = "vcs.yaml expects" if configured else f"{memory} remembers"
+        remedy = "mount the right one" if configured else f"mount the right one, or remove {memory} to move there"
+        raise RefusedError(f"{paths.root} is cell {cell.id}, {source} {expected}; {remedy}")
+    if not configured and not expected:
+        _remember(memory, cell.id)
+    return cell
+
+
+def _remembered(memory: str) -> str | None:
+    try:
+        with open(memory, encoding="ascii") as file:
+            return file.read(64).strip() or None
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read {memory}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _remember(memory: str, identity: str) -> None:
+    with files.named_faults("make", os.path.dirname(memory)):
+        os.makedirs(os.path.dirname(memory), exist_ok=True)
+    files.replace(memory, f"{identity}\n".encode(), durable=True)
+
+
 def open_cell(paths: Paths) -> Cell:
     """For commands that only read: raises StorageError where there is no cell."""
     cell = read_cell(paths)

@@ -84,6 +84,12 @@ def discard(path: str) -> None:
         os.unlink(path)
 
 
+def remove(path: str) -> None:
+    """Removes a name that may be gone already."""
+    with named_faults("remove", path), contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 class Draft:
     """A complete and durable record that has no name yet. `modified_at` is the file server's clock at its writing."""
 

@@ -13,10 +13,13 @@ import os
 import re
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 import filelock
 
-from vcsctl.store.files import named_faults
+from vcsctl.errors import RefusedError
+from vcsctl.store.files import instant_of, named_faults
+from vcsctl.store.paths import Paths
 
 _CONTENT_SIZE = 256
 _CONTENT = re.compile(rb"(\d{1,18}) ([^\n]*?) *\n")
@@ -60,6 +63,12 @@ class HeldLock:
             os.pwrite(self.descriptor, self.content, 0)
             os.fdatasync(self.descriptor)
 
+    def server_time(self) -> datetime:
+        """The file server's clock now: a file is touched, and its time of change is read back."""
+        with named_faults("touch", self.path):
+            os.utime(self.descriptor)
+            return instant_of(os.fstat(self.descriptor).st_mtime_ns)
+
     def next_fence(self) -> int:
         content = os.pread(self.descriptor, _CONTENT_SIZE, 0)
         if not content:
@@ -81,6 +90,15 @@ def try_lock(path: str) -> HeldLock | None:
             raise
     os.close(descriptor)
     return None
+
+
+def take_node_lock(paths: Paths, node: str) -> HeldLock:
+    """The lock that makes a node's name one vcsd's. Raises RefusedError while another one has it."""
+    lock = try_lock(paths.node_lock(node))
+    if lock is None:
+        raise RefusedError(f"another vcsd runs as node {node}; stop it, or give this one another name in vcs.yaml")
+    lock.write(lock.next_fence(), f"{node} pid {os.getpid()}")
+    return lock
 
 
 def is_the_file_at(path: str, descriptor: int) -> bool:
@@ -137,6 +155,10 @@ class Grant:
         """Marks the grant as handed over: it stays open beyond the block that took it."""
         self._kept = True
         return self
+
+    @property
+    def is_kept(self) -> bool:
+        return self._kept
 
     def close_unless_kept(self) -> None:
         if not self._kept:
