@@ -13,12 +13,11 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from datetime import datetime
 
 import filelock
 
-from vcsctl.errors import RefusedError, StorageError
-from vcsctl.store.files import instant_of, named_faults
+from vcsctl.errors import RefusedError
+from vcsctl.store.files import named_faults
 from vcsctl.store.paths import Paths
 
 _CONTENT_SIZE = 256
@@ -63,12 +62,6 @@ class HeldLock:
             os.pwrite(self.descriptor, self.content, 0)
             os.fdatasync(self.descriptor)
 
-    def server_time(self) -> datetime:
-        """The file server's clock now: a file is touched, and its time of change is read back."""
-        with named_faults("touch", self.path):
-            os.utime(self.descriptor)
-            return instant_of(os.fstat(self.descriptor).st_mtime_ns)
-
     def next_fence(self) -> int:
         content = os.pread(self.descriptor, _CONTENT_SIZE, 0)
         if not content:
@@ -83,7 +76,7 @@ def try_lock(path: str) -> HeldLock | None:
     with named_faults("lock", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            if filelock.lock_descriptor(descriptor, blocking=False) and _is_the_file_at(path, descriptor):
+            if filelock.lock_descriptor(descriptor, blocking=False) and is_the_file_at(path, descriptor):
                 return HeldLock(path, descriptor)
         except BaseException:
             os.close(descriptor)
@@ -101,7 +94,7 @@ def take_node_lock(paths: Paths, node: str) -> HeldLock:
     return lock
 
 
-def _is_the_file_at(path: str, descriptor: int) -> bool:
+def is_the_file_at(path: str, descriptor: int) -> bool:
     """A lock on a file that was unlinked or renamed excludes nobody."""
     ours = os.fstat(descriptor)
     try:
@@ -180,26 +173,3 @@ def take(key_path: str, group_paths: dict[str, str]) -> Grant | str:
             for lock in held:
                 os.close(lock.descriptor)
     return Grant(held[0], dict(zip(sorted(group_paths), held[1:], strict=True)))
-
-
-def self_test(folder: str) -> None:
-    """Proves that locks in `folder` exclude; raises StorageError with the way out where they do not."""
-    path = f"{folder}/.self-test.{os.getpid()}"
-    try:
-        first = try_lock(path)
-        if first is None:
-            raise StorageError(f"cannot lock {path}: a new file is locked already; the storage's locks do not work")
-        try:
-            second = try_lock(path)
-            if second is not None:
-                os.close(second.descriptor)
-                raise StorageError(
-                    f"locks in {folder} do not exclude: two holders at once; "
-                    "use a local file system or NFS 4.1 or later, mounted without nolock or local_lock"
-                )
-            first.write(1, "self-test")
-        finally:
-            os.close(first.descriptor)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
