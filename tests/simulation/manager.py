@@ -90,7 +90,7 @@ class Manager:
         self.clocks = NodeClocks(self.node)
         while True:
             try:
-                lock = locks.take_node_lock(self.paths, self.node.name)
+                locks.take_node_lock(self.paths, self.node.name)
                 break
             except (StorageError, RefusedError) as error:
                 self.say(f"{error}; trying again")
@@ -100,7 +100,6 @@ class Manager:
             paths=self.paths,
             timezone=self.timezone,
             machine=Machine(self.node.name, self.node.name, self.node.boot_id),
-            lock=lock,
             fence_after_s=self.config.fence_after,
             cgroup_base="cgroup" if self.with_cgroups else None,
             clocks=self.clocks,

@@ -7,8 +7,10 @@ from random import Random
 
 from tests.simulation.faults import Faults
 from tests.simulation.operators import Operators
-from tests.simulation.scenario import CHAOS_S, draw_conduct, draw_setting
+from tests.simulation.scenario import CHAOS_S, LONGEST_S, draw_conduct, draw_setting
 from tests.simulation.world import World
+
+QUIET_S = 65.0  # of calm at least: each service has a slot in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
     chaos_s = random.uniform(*CHAOS_S)
     lease_s = setting.lease_s or 10.0
     calm_from = setting.began_at + chaos_s
-    settle_s, bound_s = 3 * lease_s + 60.0, 2 * lease_s + 90.0
+    patience_s = 2 * lease_s + 40.0 + 1.5 * LONGEST_S * len(setting.catalog)
     faults = Faults(world, random, calm_from)
     about = f"{setting.nodes} nodes, lease {setting.lease_s}, faults: {', '.join(sorted(faults.kinds)) or 'none'}"
     with world.at_work():
@@ -44,8 +46,10 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
         world.scheduler.run(calm_from)
         faults.calm()
         world.tell("CALM")
-        end = calm_from + settle_s + bound_s
-        world.scheduler.run(end)
-        found = world.violations(calm_from=calm_from, bound_s=bound_s, settled_until=end - settle_s)
+        world.scheduler.run(calm_from + QUIET_S)
+        give_up = calm_from + QUIET_S + patience_s
+        while world.scheduler.now < give_up and not world.witness.is_settled(calm_from + QUIET_S - 1.0):
+            world.scheduler.run(world.scheduler.now + 5.0)
+        found = world.violations(calm_from=calm_from, bound_s=patience_s, settled_until=calm_from + QUIET_S - 1.0)
     lines = [f"{at:9.3f}  {node:8} {process:16} {what}" for at, node, process, what in world.trace or ()]
     return Verdict(seed, found, about, lines, len(world.witness.executions), sum(world.posix.calls.values()))

@@ -14,7 +14,8 @@ from vcsctl.runners.oneshot import Job
 
 SERVICES = "abcdefgh"
 GROUPS = ("g1", "g2", "g3")
-CHAOS_S = (60.0, 180.0)
+CHAOS_S = (40.0, 140.0)
+LONGEST_S = 12.0
 
 
 def draw_setting(random: Random) -> Setting:
@@ -26,7 +27,7 @@ def draw_setting(random: Random) -> Setting:
     return Setting(
         nodes=nodes,
         catalog=draw_catalog(random, names),
-        lease_s=None if local else random.choice((24.0, 30.0, 45.0)),
+        lease_s=None if local else random.choice((12.0, 18.0, 30.0)),
         jitter_s=random.choice((0.02, 0.2, 1.0, 3.0)),
         server_offset_s=random.choice((0.0, random.uniform(-2.0, 2.0))),
         fair_after_s=random.choice((10.0, 20.0)),
@@ -79,7 +80,7 @@ def change_catalog(random: Random, catalog: Catalog, nodes: list[str]) -> Catalo
 
 def draw_conduct(random: Random, lease_s: float | None) -> Callable[[Job], Conduct]:
     """How commands behave in this simulation: mostly short, now and then stubborn, leaving something, or hanging."""
-    longest_s = random.choice((3.0, 10.0, 25.0))
+    longest_s = random.choice((1.0, 4.0, LONGEST_S))
     failing = random.choice((0.0, 0.15, 0.4))
     leaving = random.choice((0.0, 0.3))
 

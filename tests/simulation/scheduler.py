@@ -46,7 +46,6 @@ class Process:
         self.status = 0  # as waitpid tells it
         self.at_end: list[Callable[[Process], None]] = []
         self.files: Any = None  # the table of descriptors, kept by the file system
-        self.operations = 0  # calls that change something
 
     def run(self, work: Callable[[], None]) -> None:
         """Starts the main task; the process ends with it."""

@@ -38,9 +38,9 @@ class Setting:
     catalog: Catalog
     lease_s: float | None = 30.0
     began_at: float = NOON - 20.0
-    poll_s: float = 2.0
+    poll_s: float = 3.0
     poll_busy_s: float = 1.0
-    heartbeat_s: float = 10.0
+    heartbeat_s: float = 5.0
     fair_after_s: float = 20.0
     jitter_s: float = 0.2
     server_offset_s: float = 0.0
