@@ -101,7 +101,11 @@ class Operators:
                 author = FieldOverride(None, None, "op", node.name, moment)  # type: ignore[arg-type]
                 return changed_by(unit, current, changes, author, moment)  # type: ignore[arg-type]
 
-            change_override(world.paths, name, changed)
+            try:
+                change_override(world.paths, name, changed)
+            except ValueError as error:
+                world.tell(f"refused: {error}")  # the unit or its override has changed meanwhile
+                return
             world.tell(f"set {name} {changes}")
             world.wake(node)
 

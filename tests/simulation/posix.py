@@ -92,7 +92,7 @@ class Posix:
 
     def _latency_s(self) -> float:
         luck = self._random.random()
-        return 0.0001 + luck * 0.001 if luck < 0.98 else self._random.random() ** 3 * self._jitter_s
+        return 0.0001 + (luck * 0.001 if luck < 0.98 else self._random.random() ** 3 * self._jitter_s)
 
     def _look(self, name: str, act: Callable[[], T]) -> T:
         client: Client = self._process().node.client
