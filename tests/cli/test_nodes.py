@@ -58,7 +58,11 @@ def test_a_node_that_dies_is_shown_with_its_age_and_can_be_forgotten(pair: Pair)
     pair.unit("onlyb", QUICK.replace("groups", "nodes: [b]\ngroups"))
     pair.start()
     refused = told(pair.desk, "nodes", "forget", "b", "--yes")
-    assert refused == (5, "", "vcsctl: b is up; stop its vcsd first, and wait until `vcsctl nodes` shows it as silent\n")
+    assert refused == (
+        5,
+        "",
+        "vcsctl: b is up; stop its vcsd first, and wait until `vcsctl nodes` shows it as silent\n",
+    )
     pair.b.kill()
     pair.a.until(lambda: not nodes(pair.desk)["b"]["up"], "its silence is seen")
     assert rows(pair.desk)[2][1].startswith("silent for ")
