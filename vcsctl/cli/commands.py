@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reload": ("units", "Read the unit files again."),
     "cat": ("units", "Show the files that make up a unit."),
     "verify": ("units", "Check unit files."),
+    "doctor": ("doctor", "Prove that the shared directory can be trusted."),
 }
 
 
