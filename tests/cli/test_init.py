@@ -72,6 +72,9 @@ def test_init_refuses_another_cell_than_the_configured_one(fresh: Any) -> None:
     other = fresh.vcsctl("init")
     expected = f"is cell {identity(fresh)}, vcs.yaml expects 0123456789abcdef; mount the right one"
     assert (other.returncode, other.stdout, other.stderr) == (5, "", f"vcsctl: {fresh.shared} {expected}\n")
+    for command in (("status",), ("run", "calculator"), ("nodes",), ("drain", "a")):
+        other = fresh.vcsctl(*command)
+        assert (other.returncode, other.stdout, other.stderr) == (5, "", f"vcsctl: {fresh.shared} {expected}\n")
 
 
 def test_init_goes_on_where_another_was_cut_short(fresh: Any) -> None:
