@@ -83,12 +83,12 @@ class _Side:
     def run(self, name: str, trial: Callable[[Pair], Result]) -> list[Finding]:
         assert self.pair is not None
         try:
-            is_well, text = run_trial(trial, self.pair)
+            verdict, text = run_trial(trial, self.pair)
         except StorageError as error:
             self.pair, self._stopped_here = None, False
             return [("failed", str(error))]
-        self.locks_failed |= name.startswith(_LOCK_TRIALS) and not is_well
-        return [("ok" if is_well else "failed", text)]
+        self.locks_failed |= name.startswith(_LOCK_TRIALS) and verdict == "failed"
+        return [(verdict, text)]
 
     def say_goodbye(self) -> None:
         """The serving side leaves first: the peer, which made the session, removes it."""
