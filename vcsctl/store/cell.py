@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from vcsctl.errors import ForeignFileError, RefusedError, StorageError
 from vcsctl.store import codec, files
+from vcsctl.store.mounts import storage_of
 from vcsctl.store.paths import FOLDERS, Paths
+from vcsctl.store.storage_rules import is_local
 
 CELL_FORMAT = 1
 
@@ -59,8 +61,10 @@ def enter_cell(paths: Paths, configured: str | None, memory: str) -> Cell:
     one is not there, RefusedError where another one is.
     """
     expected = configured or _remembered(memory)
-    if expected and read_cell(paths) is None:
-        raise StorageError(f"{paths.root} does not hold cell {expected}; mount the shared directory")
+    if read_cell(paths) is None:
+        if expected:
+            raise StorageError(f"{paths.root} does not hold cell {expected}; mount the shared directory")
+        _refuse_to_make(paths)
     cell = make_cell(paths)
     if expected not in (None, cell.id):
         source = "vcs.yaml expects" if configured else f"{memory} remembers"
@@ -69,6 +73,15 @@ def enter_cell(paths: Paths, configured: str | None, memory: str) -> Cell:
     if not configured and not expected:
         _remember(memory, cell.id)
     return cell
+
+
+def _refuse_to_make(paths: Paths) -> None:
+    """On storage that several machines may share a cell is made by an operator, once."""
+    if os.path.isdir(paths.root) and not is_local(mount := storage_of(paths.root).mount):
+        raise StorageError(
+            f"{paths.root} ({mount.kind} {mount.source}) holds no cell; make it once with `vcsctl init`, or mount the "
+            "right share"
+        )
 
 
 def _remembered(memory: str) -> str | None:

@@ -13,12 +13,11 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from datetime import datetime
 
 import filelock
 
 from vcsctl.errors import RefusedError
-from vcsctl.store.files import instant_of, named_faults
+from vcsctl.store.files import named_faults
 from vcsctl.store.paths import Paths
 
 _CONTENT_SIZE = 256
@@ -62,12 +61,6 @@ class HeldLock:
         with named_faults("prove the lock", self.path):
             os.pwrite(self.descriptor, self.content, 0)
             os.fdatasync(self.descriptor)
-
-    def server_time(self) -> datetime:
-        """The file server's clock now: a file is touched, and its time of change is read back."""
-        with named_faults("touch", self.path):
-            os.utime(self.descriptor)
-            return instant_of(os.fstat(self.descriptor).st_mtime_ns)
 
     def next_fence(self) -> int:
         content = os.pread(self.descriptor, _CONTENT_SIZE, 0)

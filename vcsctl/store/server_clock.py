@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vcsctl.store.files import named_faults
 from vcsctl.store.paths import TEMPORARY_PREFIX
 
-_SAMPLES = 3
 _TICK_S = 0.01  # kernels stamp files by a clock that moves a hundred times a second at the slowest
 
 
@@ -27,7 +27,12 @@ class ClockOffset:
         return max(0.0, abs(self.offset_s) - self.doubt_s)
 
 
-def measure_offset(folder: str) -> ClockOffset:
+def measure_offset(
+    folder: str,
+    samples: int = 3,
+    wall: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> ClockOffset:
     """Some calls and nothing left behind. The quickest of a few answers is the surest one.
 
     A directory is made for it and not a file: a server may let the client stamp a file that it writes, and the
@@ -36,10 +41,10 @@ def measure_offset(folder: str) -> ClockOffset:
     path = f"{folder}/{TEMPORARY_PREFIX}clock.{os.urandom(6).hex()}"
     best: ClockOffset | None = None
     with named_faults("read the file server's clock in", folder):
-        for _ in range(_SAMPLES):
-            began_s, before_s = time.monotonic(), time.time()
+        for _ in range(samples):
+            began_s, before_s = monotonic(), wall()
             os.mkdir(path, 0o700)
-            half_s = (time.monotonic() - began_s) / 2
+            half_s = (monotonic() - began_s) / 2
             try:
                 server_s = os.stat(path).st_mtime_ns / 1e9
             finally:

@@ -14,7 +14,7 @@ import schedule
 
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
-from vcsctl.errors import StorageError, VcsError
+from vcsctl.errors import RefusedError, StorageError, VcsError
 from vcsctl.runners import cgroups, compiler, linux, oneshot
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.supervise import Runs, nudge
@@ -49,7 +49,7 @@ class Daemon:
 
     def prepare(self) -> None:
         """Everything that must be right before the first pass. Raises VcsError with the way out."""
-        cell, lock = self._wait_for_storage()
+        cell, fence_after_s, self.lock = self._wait_for_storage()
         linux.become_subreaper()
         self.poller = select.epoll()
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -63,8 +63,7 @@ class Daemon:
             paths=self.paths,
             timezone=cell.timezone,
             machine=this_machine(linux.boot_id()),
-            lock=lock,
-            fence_after_s=self.fence_after_s,
+            fence_after_s=fence_after_s,
             cgroup_base=cgroups.find_base(cell.id),
             clocks=self.clocks,
             runs=Runs(self.poller),
@@ -80,14 +79,15 @@ class Daemon:
         gc.collect()
         gc.freeze()  # what is loaded now lives for ever: no collection touches it, no fork copies it
 
-    def _wait_for_storage(self) -> tuple[Cell, locks.HeldLock]:
-        """The cell and this node's own lock. A share that is not there, or is in trouble, is waited for, visibly."""
+    def _wait_for_storage(self) -> tuple[Cell, float | None, locks.HeldLock]:
+        """The cell, the fence that its storage needs, this node's own lock.
+
+        A share that is not there, or is in trouble, is waited for, visibly.
+        """
         while True:
             try:
                 cell = enter_cell(self.paths, self.config.cell, self.where.remembered_cell)
-                self.fence_after_s = prove_storage(
-                    self.paths.root, allow_nfs3=self.config.allow_nfs3, fence_after=self.config.fence_after
-                )
+                fence_after_s = self._prove_storage()
                 lock = locks.take_node_lock(self.paths, self.config.node)
             except StorageError as error:
                 if isinstance(error.__cause__, PermissionError):
@@ -96,7 +96,19 @@ class Daemon:
                 time.sleep(_STORAGE_PAUSE_S)
                 continue
             self._trouble = ""
-            return cell, lock
+            return cell, fence_after_s, lock
+
+    def _prove_storage(self) -> float | None:
+        config = self.config
+        return prove_storage(self.paths.root, allow_nfs3=config.allow_nfs3, fence_after=config.fence_after)
+
+    def _prove_storage_again(self) -> None:
+        """It may have been mounted anew, with other options, or its server may give another lease."""
+        try:
+            self.loop.launcher.fence_after_s = self._prove_storage()
+            self.node.presence.untrusted = ""
+        except RefusedError as error:
+            self.node.presence.untrusted = str(error)
 
     def _storage_trouble(self, error: StorageError) -> None:
         """Said once, not at every try."""
@@ -183,6 +195,7 @@ class Daemon:
         self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self.node.beat)
         self.chores.every(1).seconds.do(self._guarded, lambda: self.node.recorder.prune(MOST_PRUNED_AT_ONCE))
         self.chores.every().hour.do(self._guarded, self._sweep)
+        self.chores.every().hour.do(self._guarded, self._prove_storage_again)
         self.chores.every().hour.do(self._guarded, lambda: history.compact_last(self.paths, self.config.node))
         self.chores.every().hour.do(self._guarded, self.node.expire_overrides)
         self._guarded(self.node.beat)

@@ -14,7 +14,6 @@ from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.runners import oneshot
 from vcsctl.runners.supervise import Runs
 from vcsctl.store import nodes, running, state
-from vcsctl.store.locks import HeldLock
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import QueueReader
@@ -37,7 +36,7 @@ MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop s
 
 
 class Node:
-    """`lock` is the node's own, held for vcsd's life; `missing` tells what program of a unit a machine lacks."""
+    """`missing` tells what program of a unit this machine lacks. Who makes a node holds its lock for vcsd's life."""
 
     def __init__(
         self,
@@ -45,7 +44,6 @@ class Node:
         paths: Paths,
         timezone: str,
         machine: Machine,
-        lock: HeldLock,
         fence_after_s: float | None,
         cgroup_base: str | None,
         clocks: Clocks,
@@ -53,9 +51,10 @@ class Node:
         start_runner: Callable[[oneshot.Job], int],
         missing: Callable[[Unit], str | None],
     ) -> None:
-        self.config, self.paths, self.lock, self._missing = config, paths, lock, missing
+        self.config, self.paths, self._missing = config, paths, missing
         self.faults = Faults()
         self.snapshot = Snapshot({}, ())
+        self._schedules_before: dict[str, str | None] = {}  # KEY → digest published before, until the new one is
         self.services = Services(config.node, config.labels, timezone)
         self.overrides = OverridesReader(paths, self.faults)
         self.peers = Peers(paths, config.node, clocks)
@@ -101,8 +100,8 @@ class Node:
 
     def begin(self, snapshot: Snapshot) -> None:
         """Before the first pass: every KEY will be looked at once."""
-        self.presence.refuse_a_double(self.lock)
-        self.presence.measure_clock(self.lock)
+        self.presence.measure_clock()
+        self.presence.refuse_a_double()
         self.peers.look()
         self.adopt(snapshot)
         self.loop.start_over(self.services.by_key)
@@ -119,9 +118,8 @@ class Node:
         self.loop.dirty |= touched  # first: whatever fails below, none of them is forgotten
         for problem in snapshot.all_problems:
             say(str(problem))
+        self._schedules_before |= {key: before.get(key) for key in touched}
         self.publish()
-        for key in touched:
-            self.loop.note_schedule(key, before.get(key))
         self.expire_overrides()
         say(f"catalog: {len(snapshot.units)} units, {len(touched)} changed")
 
@@ -132,6 +130,9 @@ class Node:
         self.peers.adopt_own(rows)
         self.loop.note_peers(self.peers.refresh())
         self.presence.unpublished = False
+        for key, schedule_digest in self._schedules_before.items():
+            self.loop.note_schedule(key, schedule_digest)
+        self._schedules_before.clear()
 
     def _row(self, name: str) -> dict[str, Any]:
         compiled = self.snapshot.units[name]
@@ -160,7 +161,7 @@ class Node:
     def beat(self) -> None:
         if self.presence.unpublished:
             self.publish()
-        self.presence.measure_clock(self.lock)
+        self.presence.measure_clock()
         self.peers.look()
         self.presence.beat(self._faults())
         self.loop.look_at_standing()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 from vcsctl.config import Config
 from vcsctl.domain.nodes import SILENT_AFTER_BEATS, clock_fault
 from vcsctl.errors import RefusedError
 from vcsctl.store import nodes
-from vcsctl.store.locks import HeldLock
 from vcsctl.store.nodes import NodeState
 from vcsctl.store.paths import Paths
+from vcsctl.store.server_clock import measure_offset
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.peers import Peers
 
@@ -26,7 +27,7 @@ class Machine:
 
 
 class Presence:
-    """`drained`, `unpublished`: set by who knows it."""
+    """`drained`, `unpublished`, `untrusted` (why the storage is not to be trusted with locks): set by who knows it."""
 
     def __init__(self, paths: Paths, config: Config, machine: Machine, clocks: Clocks, peers: Peers) -> None:
         self._paths = paths
@@ -41,6 +42,7 @@ class Presence:
         self._impostor = ""
         self.drained = False
         self.unpublished = False
+        self.untrusted = ""
 
     @property
     def node(self) -> str:
@@ -48,25 +50,22 @@ class Presence:
 
     def claims_nothing(self) -> str:
         """Why this node starts nothing at present; empty when it does."""
-        if self._impostor:
-            return self._impostor
+        if self._impostor or self.untrusted:
+            return self._impostor or self.untrusted
         if self.drained:
             return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that"
         if self.unpublished:
             return f"node {self.node} claims nothing before the other nodes can read its units"
         return clock_fault(self.node, self._offset_s, self._doubt_s)
 
-    def measure_clock(self, lock: HeldLock) -> None:
-        """This clock less the file server's, known to half the time that the asking took."""
-        before = self._clocks.now()
-        server = lock.server_time()
-        after = self._clocks.now()
-        self._doubt_s = (after - before).total_seconds() / 2
-        self._offset_s = (before - server).total_seconds() + self._doubt_s
+    def measure_clock(self) -> None:
+        clocks = self._clocks
+        measured = measure_offset(self._paths.nodes, 1, lambda: clocks.now().timestamp(), clocks.monotonic)
+        self._offset_s, self._doubt_s = measured.offset_s, measured.doubt_s
 
-    def refuse_a_double(self, lock: HeldLock) -> None:
+    def refuse_a_double(self) -> None:
         """At start: another machine with this host name is a danger over NFS, where a lock's owner is named by it."""
-        server, ours = lock.server_time(), self._machine
+        server, ours = self._clocks.now() - timedelta(seconds=self._offset_s or 0.0), self._machine
         for node, stored in nodes.read_states(self._paths).items():
             state = stored.value
             beating = (server - stored.at).total_seconds() < SILENT_AFTER_BEATS * state.heartbeat_s
