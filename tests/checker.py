@@ -26,6 +26,7 @@ class Execution:
     began_at: float
     ended_at: float | None = None
     fences: Mapping[str, int] = field(default_factory=dict)  # group → the number the command was given
+    decided_at: float | None = None  # when its node decided to run it; None: as good as when it began
 
     @property
     def end(self) -> float:
@@ -52,6 +53,14 @@ class Recorded:
     @property
     def is_run(self) -> bool:
         return "+" not in self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A run that a node claimed: it has to end in an outcome, executed or not."""
+
+    run: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +96,19 @@ class Entry:
 class History:
     """All that is known of what happened up to `seen_until`.
 
-    `settled`: what had begun or was asked for has had the time to end, so that a missing outcome is a lost one.
+    What was claimed, executed or asked for before `settled_until` has had the time to end: a missing outcome is lost.
     """
 
     executions: Sequence[Execution] = ()
     recorded: Sequence[Recorded] = ()
-    claimed: Sequence[str] = ()  # ids of the runs that were claimed
+    claimed: Sequence[Claimed] = ()
     asked: Sequence[Asked] = ()
     forbidden: Sequence[Forbidden] = ()
     entries: Sequence[Entry] = ()
     calm_from: float = 0.0  # no fault after this
     bound_s: float = inf  # within which what is eligible starts once it is calm
     seen_until: float = inf
-    settled: bool = True
+    settled_until: float = inf
 
 
 def violations(history: History) -> list[str]:
@@ -177,10 +186,11 @@ def _outcomes(history: History) -> Iterator[str]:
     for execution in history.executions:
         if execution.run in never_ran:
             yield f"{execution} ran, and is recorded {never_ran[execution.run].outcome}"
-    if history.settled:
-        executed = {execution.run for execution in history.executions}
-        for run in sorted({*history.claimed, *executed} - count.keys()):
-            yield f"no outcome: run {run}{' was executed' if run in executed else ' was claimed'}"
+    begun = {claim.run: ("claimed", claim.at) for claim in history.claimed}
+    begun |= {execution.run: ("executed", execution.began_at) for execution in history.executions}
+    for run, (what, at) in sorted(begun.items()):
+        if run not in count and at < history.settled_until:
+            yield f"no outcome: run {run} was {what} at {at:.3f}"
 
 
 def _requests(history: History) -> Iterator[str]:
@@ -195,7 +205,7 @@ def _requests(history: History) -> Iterator[str]:
         if len(own) > 1 or len(beside) > 1:
             rows = ", ".join(f"{row.id} ({row.cause})" for row in (*own, *beside))
             yield f"request {asked.request} of {asked.key} ended more than once: {rows}"
-        if history.settled and not own and not beside:
+        if not own and not beside and asked.at < history.settled_until:
             yield f"no outcome: request {asked.request} of {asked.key}, asked for at {asked.at:.3f}"
 
 
@@ -203,7 +213,8 @@ def _forbidden(history: History) -> Iterator[str]:
     for rule in history.forbidden:
         for execution in history.executions:
             concerned = execution.node == rule.node and rule.key in (None, execution.key)
-            if concerned and rule.from_at < execution.began_at < rule.to_at:
+            decided_at = execution.began_at if execution.decided_at is None else execution.decided_at
+            if concerned and rule.from_at < decided_at < rule.to_at:
                 yield f"{execution} began although {rule.node} {rule.why} since {rule.from_at:.3f}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.checker import Asked, Entry, Execution, Forbidden, History, Recorded, violations
+from tests.checker import Asked, Claimed, Entry, Execution, Forbidden, History, Recorded, violations
 
 FIRST = Execution("a.1", "a", "n1", frozenset({"g"}), "12:00", 1, 10.0, 20.0, {"g": 1})
 SECOND = Execution("b.1", "b", "n2", frozenset({"g", "h"}), "12:00", 1, 20.0, 30.0, {"g": 2, "h": 1})
@@ -18,7 +18,7 @@ ROWS = (
 GOOD = History(
     (FIRST, SECOND),
     ROWS,
-    ("a.1", "b.1"),
+    (Claimed("a.1", 9.0), Claimed("b.1", 19.0)),
     (Asked("r1", "a", 1.0), Asked("r2", "a", 2.0)),
     (Forbidden("n1", None, 15.0, 40.0), Forbidden("n2", "a", 0.0)),
     (Entry("a", 1.0, 10.0), Entry("b", 90.0)),
@@ -50,7 +50,7 @@ BAD = [
     ("two runs of one slot on record", {"recorded": (*ROWS, replace(ROWS[2], id="b.2"))}, "several runs of slot 12:00"),
     ("executed and missed", {"recorded": (*ROWS[:2], replace(ROWS[2], outcome="missed"))}, "is recorded missed"),
     ("executed without outcome", {"recorded": ROWS[:2]}, "no outcome: run b.1 was executed"),
-    ("claimed without outcome", {"claimed": ("a.1", "b.1", "c.7")}, "no outcome: run c.7 was claimed"),
+    ("claimed without outcome", {"claimed": (Claimed("c.7", 2.0),)}, "no outcome: run c.7 was claimed"),
     ("a request forgotten", {"asked": (Asked("r9", "a", 1.0),)}, "no outcome: request r9"),
     ("a request served twice", {"recorded": (*ROWS, Recorded("a.2", "a", "ok", "exited", requests=("r1",)))},
      "request r1 of a ended more than once"),
@@ -68,4 +68,4 @@ def test_a_broken_promise_is_named(change: dict[str, object], said: str) -> None
 
 
 def test_what_had_no_time_to_end_is_not_missing() -> None:
-    assert violations(replace(GOOD, recorded=ROWS[:2], settled=False)) == []
+    assert violations(replace(GOOD, recorded=ROWS[:2], settled_until=0.0)) == []
