@@ -1,7 +1,7 @@
 """A cell of several nodes on one machine: a real vcsd for each, on one shared directory. Judges nothing.
 
-Each node has a root of its own and the boot id of a machine of its own, so that no vcsd takes another's
-processes for its own. `power_off` ends a node as a power cut does: everything at once, nobody reacts.
+Each node has a root of its own and believes to be a machine of its own, so that no vcsd takes another's processes
+for its own. `power_off` ends a node as a power cut does: everything at once, nobody reacts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from vcsctl.runners import cgroups
 from vcsctl.store.cell import read_cell
 from vcsctl.store.paths import Paths
 
-OWN_BOOT = "from vcsctl.runners import linux\nlinux.boot_id = lambda: 'boot-{name}'\n"
+OWN_MACHINE = """
+from vcsctl.runners import linux
+from vcsctl.vcsd import presence
+linux.boot_id = lambda: "boot of {name}"
+presence.this_machine = lambda boot_id: presence.Machine("{name}.example", "machine {name}", boot_id)
+"""
 HEARTBEAT_S = 1.0
 SILENT_AFTER_S = 3 * HEARTBEAT_S
 POLL = "poll: 300ms\npoll_busy: 100ms\n"
@@ -27,7 +32,7 @@ POLL = "poll: 300ms\npoll_busy: 100ms\n"
 
 class Node(Site):
     def __init__(self, root: Path, name: str, shared: Path, configuration: str) -> None:
-        super().__init__(root, OWN_BOOT.format(name=name))
+        super().__init__(root, OWN_MACHINE.format(name=name))
         self.name = name
         self.shared.parent.mkdir(parents=True)
         self.shared.symlink_to(shared)

@@ -270,7 +270,7 @@ class Chaos:
         known = {row.id for row in rows}
         ended = {request for row in rows for request in row.requests}
         found = [f"{key} waits: {pending}" for key, pending in self._pending().items() if not self._is_stale(pending)]
-        found += [f"{run} has no row" for run in claimed(self.cell.shared) if run not in known]
+        found += [f"{one.run} has no row" for one in claimed(self.cell.shared) if one.run not in known]
         found += [f"{run} has no row" for run in self.witness.begun() if run not in known]
         return found + [f"{one.key} ({one.request}) has no row" for one in self.asked if one.request not in ended]
 

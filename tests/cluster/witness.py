@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from checker import Asked, Execution, Forbidden, History, Recorded, violations
+from checker import Asked, Claimed, Execution, Forbidden, History, Recorded, violations
 
 JOB = Path(__file__).with_name("job.py")
 
@@ -70,13 +71,13 @@ class Witness:
 
     def executions(self, now: float) -> list[Execution]:
         """Who was killed said no end: it is known to be gone when another has got what it had locked."""
-        begun = [one.execution for one in self.begun().values()]
+        begun = self.begun().values()
         users: dict[str, list[float]] = defaultdict(list)
-        for one in begun:
+        for one in (one.execution for one in begun if not one.overlaps):
             for name in (f"KEY {one.key}", *one.groups):
                 users[name].append(one.began_at)
         found = []
-        for one in begun:
+        for one in (one.execution for one in begun):
             if one.ended_at is None:
                 later = [at for name in (f"KEY {one.key}", *one.groups) for at in users[name] if at > one.began_at]
                 one = replace(one, ended_at=min(later, default=now))
@@ -112,21 +113,19 @@ def recorded(shared: Path) -> list[Recorded]:
     return list(rows.values())
 
 
-def claimed(shared: Path) -> list[str]:
+def claimed(shared: Path) -> list[Claimed]:
     """The runs whose claims are there still."""
-    found = []
+    found, true_clock = [], time.monotonic() - time.time()
     for path in shared.glob("state/*/[0-9]*.json"):
         if not path.name.endswith(".end.json"):
             claim = json.loads(path.read_text())
             if claim.get("unit"):
-                found.append(f"{claim['key']}.{claim['fence']}")
+                found.append(Claimed(f"{claim['key']}.{claim['fence']}", path.stat().st_mtime + true_clock))
     return found
 
 
 def broken_promises(
-    witness: Witness, shared: Path, now: float, asked: list[Asked], forbidden: list[Forbidden], *, settled: bool = True
+    witness: Witness, shared: Path, now: float, asked: list[Asked], forbidden: list[Forbidden]
 ) -> list[str]:
-    history = History(
-        witness.executions(now), recorded(shared), claimed(shared), asked, forbidden, settled=settled, seen_until=now
-    )
+    history = History(witness.executions(now), recorded(shared), claimed(shared), asked, forbidden, seen_until=now)
     return witness.overlaps() + violations(history)
