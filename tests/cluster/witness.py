@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -117,10 +118,12 @@ def claimed(shared: Path) -> list[Claimed]:
     """The runs whose claims are there still."""
     found, true_clock = [], time.monotonic() - time.time()
     for path in shared.glob("state/*/[0-9]*.json"):
-        if not path.name.endswith(".end.json"):
-            claim = json.loads(path.read_text())
+        if path.name.endswith(".end.json"):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # pruned meanwhile, since the history has it
+            claim, at = json.loads(path.read_text()), path.stat().st_mtime + true_clock
             if claim.get("unit"):
-                found.append(Claimed(f"{claim['key']}.{claim['fence']}", path.stat().st_mtime + true_clock))
+                found.append(Claimed(f"{claim['key']}.{claim['fence']}", at))
     return found
 
 
