@@ -74,6 +74,15 @@ def boot_id() -> str:
         return file.read().strip()
 
 
+def machine_id() -> str:
+    """What tells this machine from all others, whatever they are called; empty where the system does not say."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            return file.read(64).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def process_started(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot: with the pid it names a process once and for all."""
     fields = _stat_fields(pid)
