@@ -129,6 +129,7 @@ def _build_project(tree: Path, images: Images, cache: Path) -> None:
     _do([*inside, "--force-reinstall", "--no-deps", f"/tmp/wheels/{own.name}"])
     _do([*inside, f"/tmp/wheels/{own.name}"])
     needs.write_text(wanted)
+    shutil.rmtree(opt / "vcs/share/vcs", ignore_errors=True)  # the laboratory has units of its own
     shutil.rmtree(opt / "lab", ignore_errors=True)
     shutil.copytree(GUEST, opt / "lab", ignore=shutil.ignore_patterns("__pycache__"))
     for file in (opt / "lab").iterdir():
