@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from vcsctl.domain import values
-from vcsctl.domain.parsed import Duration, Parsed
+from vcsctl.domain.parsed import Bool, Duration, Parsed
 from vcsctl.errors import StorageError, UsageError
 
 LARGEST_FILE = 1 << 18
@@ -48,6 +48,7 @@ class Config:
     fence_after: Annotated[float | None, Parsed(_parse_fence_after)] = None
     fair_after: Duration = 600.0
     cell: Annotated[str | None, Parsed(values.parse_text)] = None
+    allow_nfs3: Bool = False  # a dead node's locks then stay until they are freed on the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ class Places:
     @property
     def state(self) -> str:
         return f"{self.root}/var/lib/vcs"
+
+    @property
+    def remembered_cell(self) -> str:
+        """The id of the cell that this machine's vcsd works in."""
+        return f"{self.state}/cell.id"
 
     @property
     def cache(self) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 CLAIM = (
     "locks taken",
-    "fences raised",
     "claim drafted",
     "claim linked",
     "run indexed",
+    "fences raised",
     "entries removed",
     "not recalled",
 )

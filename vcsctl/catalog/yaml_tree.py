@@ -89,6 +89,10 @@ def parse_tree(data: bytes, path: str) -> Tree:
     try:
         return _Builder(path).build(yaml.parse(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in (error.problem or ""):
+            # Some builds of libyaml look a thousand characters ahead and stop at a limit of their own, before the
+            # event that is one too deep for us is out. The parser in Python has no such limit and gets there.
+            return _Builder(path).build(yaml.parse(text, Loader=yaml.SafeLoader))
         place, sentence = syntax_fault(error, text)
         raise _bad(path, place, "", sentence) from None
     except yaml.YAMLError:

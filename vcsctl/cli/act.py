@@ -115,7 +115,7 @@ def cancel(context: Context, name: str) -> None:
     """Cancel the waiting requests of a service. Certain when it returns."""
     context.row(name)
     key = context.key(name)
-    pending = queue.QueueReader(context.paths, Faults()).read(key).get(key)
+    pending = queue.QueueReader(context.paths, Faults()).read_key(key)
     if pending is None or not pending.requests:
         hint = f"; its slot waits there: `vcsctl disable {name}` drops it" if pending else ""
         raise NotRunningError(f"{name} has no request in the queue{hint}")

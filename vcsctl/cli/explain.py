@@ -70,7 +70,7 @@ def _why(context: Context, name: str) -> None:
         show(f"last claim: {found.run.value.run_id} on {found.run.value.node}, {found.run.value.why}; {end}")
     if found.watermark:
         show(f"slots up to {to_text(found.watermark)} are claimed")
-    view = observer.view(service, found, overview.pending.get(key), live=key in overview.running)
+    view = observer.view(service, found, overview.pending.get(key), current.groups, live=key in overview.running)
     decision = decide(view, datetime.now(UTC))
     if isinstance(decision, Start | Wait):
         place = overview.pending[key].place if key in overview.pending else None

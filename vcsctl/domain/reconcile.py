@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from vcsctl.domain.calendar import Schedule, count_between, next_slot, previous_slot
 from vcsctl.domain.holder import Holder, waits_for_group
+from vcsctl.domain.nodes import Entry
 from vcsctl.domain.run import CAUSES, Claim, Dropped, End, Trigger, to_text
 from vcsctl.domain.unit import Daemon, FixedTime, TimedUnit, Unit
 
@@ -80,12 +81,13 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Stay in (or enter) the queue."""
+    """Stay in (or enter) the queue. `patient`: what it waits for is not worth looking for more often than usual."""
 
     key: str
     why: str
     place: datetime
     enters_queue: datetime | None = None
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,26 +345,32 @@ def _idle(view: KeyView, unit: Unit, schedule: Schedule, retry: Retry | None, no
 
 
 def arrange(
-    decisions: Iterable[Decision], held: Mapping[str, Holder], now: datetime, fair_after: timedelta
+    decisions: Iterable[Decision],
+    held: Mapping[str, Holder],
+    now: datetime,
+    fair_after: timedelta,
+    elsewhere: Iterable[Entry] = (),
 ) -> list[Decision]:
     """Lets those start whose groups are free, in the order of the queue; the others wait, and say for whom.
 
-    An older entry that has waited longer than `fair_after` reserves its groups: overtaking is bounded.
+    An older entry that has waited longer than `fair_after` reserves its groups: overtaking is bounded. So does
+    one of `elsewhere`, that only other nodes can start.
     """
     taken, reserved = dict(held), dict[str, Holder]()
-    arranged: list[Decision] = []
-    starts = [decision for decision in decisions if isinstance(decision, Start)]
-    arranged.extend(decision for decision in decisions if not isinstance(decision, Start))
-    for start in sorted(starts, key=lambda start: (start.place, start.key)):
-        why = _blocked(start, taken, reserved)
-        if why is None:
-            arranged.append(start)
-            taken.update((group, Holder(start.key)) for group in start.groups)
-            continue
-        arranged.append(Wait(start.key, why, start.place, start.enters_queue))
-        if now - start.place > fair_after:
-            waiting = Holder(f"{start.key}, in the queue since {to_text(start.place)}")
-            reserved.update((group, waiting) for group in start.groups if group not in reserved)
+    arranged: list[Decision] = [decision for decision in decisions if not isinstance(decision, Start)]
+    queue: list[Start | Entry] = [decision for decision in decisions if isinstance(decision, Start)]
+    queue += elsewhere
+    for entry in sorted(queue, key=lambda entry: (entry.place, entry.key)):
+        if isinstance(entry, Start):
+            why = _blocked(entry, taken, reserved)
+            if why is None:
+                arranged.append(entry)
+                taken.update((group, Holder(entry.key)) for group in entry.groups)
+                continue
+            arranged.append(Wait(entry.key, why, entry.place, entry.enters_queue))
+        if now - entry.place > fair_after:
+            waiting = Holder(f"{entry.key}, in the queue since {to_text(entry.place)}")
+            reserved.update((group, waiting) for group in entry.groups if group not in reserved)
     return arranged
 
 

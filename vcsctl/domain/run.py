@@ -38,6 +38,7 @@ CAUSES: Mapping[str, Cause] = {
     "node-died": Cause("lost", "successor"),
     "stopped-before-start": Cause("stopped", "runner"),
     "recalled": Cause("skipped", "successor"),
+    "unit-gone": Cause("skipped", "successor"),
     "expired": Cause("missed", "successor"),
     "too-late": Cause("missed", "claim"),
     "nobody-there": Cause("missed", "claim"),
@@ -109,6 +110,7 @@ class Started:
     log: str
     fences: dict[str, int] = field(default_factory=dict)
     cgroup: str | None = None  # another vcsd, started otherwise, would look for it elsewhere
+    node: str = ""  # where it runs: not where it was claimed, if that node died in between
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,8 @@ class Runner:
         job = self.job
         assert self.started_at is not None
         pid, pid_started = self.machine.identity()
-        started = Started(pid, pid_started, job.boot_id, self.started_at, job.log, job.fences, job.cgroup)
+        node = job.claim.node
+        started = Started(pid, pid_started, job.boot_id, self.started_at, job.log, job.fences, job.cgroup, node)
         recorded = state.write_started(job.paths, job.claim.key, job.claim.fence, started)
         steps.reached("start recorded")
         return recorded

@@ -41,6 +41,10 @@ def _sentence(error: OSError) -> str:
             return "the file system is read-only; mount it for writing"
         case errno.EACCES | errno.EPERM:
             return "permission denied; run the command as a user who may, or mend the directory's mode"
+        case errno.ENOLCK:
+            return (
+                "the storage gives no locks; on NFS 3 see that rpc.statd runs on both sides, or mount it with vers=4.2"
+            )
         case errno.EIO | errno.ESTALE:
             return f"the storage failed ({os.strerror(error.errno or 0)}); see to the disk or the file server"
         case _:
@@ -77,6 +81,12 @@ def instant_of(nanoseconds: int) -> datetime:
 
 def discard(path: str) -> None:
     with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def remove(path: str) -> None:
+    """Removes a name that may be gone already."""
+    with named_faults("remove", path), contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 

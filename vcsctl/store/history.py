@@ -10,9 +10,11 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from vcsctl.domain.history import Row
-from vcsctl.store import codec, files, records
-from vcsctl.store.paths import Paths
+from vcsctl.domain.history import Row, rows
+from vcsctl.domain.run import service_of
+from vcsctl.store import codec, files, records, state
+from vcsctl.store.paths import Paths, is_part
+from vcsctl.store.records import Faults
 
 # A number's records are pruned soon after they are written here, so a repetition is among the newest lines.
 _LOOK_BACK_LINES = 1000
@@ -23,13 +25,14 @@ def month_of(row: Row) -> str:
 
 
 def append(paths: Paths, node: str, service_rows: list[Row], *, check: bool) -> list[str]:
-    """Appends rows of one service; with `check`, leaves out those on record. The files touched, not yet synced."""
+    """Appends rows of one service; with `check`, leaves out those on record, by this node or another. The files
+    touched, not yet synced."""
     touched = []
     for month in sorted({month_of(row) for row in service_rows}):
         chosen = [row for row in service_rows if month_of(row) == month]
         path = paths.history(chosen[0].service, month, node)
         if check:
-            known = {row.id for row in islice(_rows_of(path), _LOOK_BACK_LINES)}
+            known = _newest_ids(paths, chosen[0].service, month)
             chosen = [row for row in chosen if row.id not in known]
         if chosen:
             with files.named_faults("make", os.path.dirname(path)):
@@ -39,16 +42,50 @@ def append(paths: Paths, node: str, service_rows: list[Row], *, check: bool) -> 
     return touched
 
 
+def _newest_ids(paths: Paths, service: str, month: str) -> set[str]:
+    files_of_month = _by_month(paths, service).get(month, [])
+    return {row.id for path in files_of_month for row in islice(_rows_of(path), _LOOK_BACK_LINES)}
+
+
 def read(paths: Paths, service: str) -> Iterator[Row]:
-    """The rows of one service from all nodes, newest first."""
-    folder = paths.history_folder(service)
-    by_month: dict[str, list[str]] = {}
-    for name in files.names(folder):
-        if name.endswith(".jsonl") and len(name) > len("YYYY-MM."):
-            by_month.setdefault(name[:7], []).append(f"{folder}/{name}")
+    """The rows of one service from all nodes, newest first, each once.
+
+    Outcomes that no node has written into the history yet are among them: the outcome's own record is what counts,
+    and the node that made it may be down for long.
+    """
+    seen = set()
+    for row in _all_rows(paths, service):
+        if row.id not in seen:
+            seen.add(row.id)
+            yield row
+
+
+def _all_rows(paths: Paths, service: str) -> Iterator[Row]:
+    by_month = _by_month(paths, service)
+    unwritten = _unwritten(paths, service)
+    for row in unwritten:
+        by_month.setdefault(month_of(row), [])
     for month in sorted(by_month, reverse=True):
         found = [row for path in by_month[month] for row in _rows_of(path)]
+        found += [row for row in unwritten if month_of(row) == month]
         yield from sorted(found, key=lambda row: row.at, reverse=True)
+
+
+def _by_month(paths: Paths, service: str) -> dict[str, list[str]]:
+    folder = paths.history_folder(service)
+    found: dict[str, list[str]] = {}
+    for name in files.names(folder):
+        if name.endswith(".jsonl") and len(name) > len("YYYY-MM."):
+            found.setdefault(name[:7], []).append(f"{folder}/{name}")
+    return found
+
+
+def _unwritten(paths: Paths, service: str) -> list[Row]:
+    """The rows that follow from records which are not pruned yet: most are in the history too."""
+    reader = state.StateReader(paths, Faults())
+    keys = [key for key in files.names(paths.states) if service_of(key) == service and is_part(key)]
+    finished = (pair for key in keys for pair in reader.finished(key, 0))
+    return [row for claim, end in finished for row in rows(claim.value, claim.at, end.value if end else None)]
 
 
 def _rows_of(path: str) -> Iterator[Row]:
@@ -60,8 +97,8 @@ def _rows_of(path: str) -> Iterator[Row]:
             continue
 
 
-def append_last(paths: Paths, node: str, rows: Iterable[Row]) -> None:
-    records.append_line(paths.node_runs(node), b"".join(codec.encode(row) for row in rows))
+def append_last(paths: Paths, node: str, runs: Iterable[Row]) -> None:
+    records.append_line(paths.node_runs(node), b"".join(codec.encode(row) for row in runs))
 
 
 def read_last(paths: Paths) -> dict[str, Row]:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import filelock
 
-from vcsctl.errors import StorageError
+from vcsctl.errors import RefusedError
 from vcsctl.store.files import named_faults
+from vcsctl.store.paths import Paths
 
 _CONTENT_SIZE = 256
 _CONTENT = re.compile(rb"(\d{1,18}) ([^\n]*?) *\n")
@@ -75,7 +76,7 @@ def try_lock(path: str) -> HeldLock | None:
     with named_faults("lock", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            if filelock.lock_descriptor(descriptor, blocking=False) and _is_the_file_at(path, descriptor):
+            if filelock.lock_descriptor(descriptor, blocking=False) and is_the_file_at(path, descriptor):
                 return HeldLock(path, descriptor)
         except BaseException:
             os.close(descriptor)
@@ -84,7 +85,16 @@ def try_lock(path: str) -> HeldLock | None:
     return None
 
 
-def _is_the_file_at(path: str, descriptor: int) -> bool:
+def take_node_lock(paths: Paths, node: str) -> HeldLock:
+    """The lock that makes a node's name one vcsd's. Raises RefusedError while another one has it."""
+    lock = try_lock(paths.node_lock(node))
+    if lock is None:
+        raise RefusedError(f"another vcsd runs as node {node}; stop it, or give this one another name in vcs.yaml")
+    lock.write(lock.next_fence(), f"{node} pid {os.getpid()}")
+    return lock
+
+
+def is_the_file_at(path: str, descriptor: int) -> bool:
     """A lock on a file that was unlinked or renamed excludes nobody."""
     ours = os.fstat(descriptor)
     try:
@@ -139,6 +149,10 @@ class Grant:
         self._kept = True
         return self
 
+    @property
+    def is_kept(self) -> bool:
+        return self._kept
+
     def close_unless_kept(self) -> None:
         if not self._kept:
             self.close()
@@ -159,26 +173,3 @@ def take(key_path: str, group_paths: dict[str, str]) -> Grant | str:
             for lock in held:
                 os.close(lock.descriptor)
     return Grant(held[0], dict(zip(sorted(group_paths), held[1:], strict=True)))
-
-
-def self_test(folder: str) -> None:
-    """Proves that locks in `folder` exclude; raises StorageError with the way out where they do not."""
-    path = f"{folder}/.self-test.{os.getpid()}"
-    try:
-        first = try_lock(path)
-        if first is None:
-            raise StorageError(f"cannot lock {path}: a new file is locked already; the storage's locks do not work")
-        try:
-            second = try_lock(path)
-            if second is not None:
-                os.close(second.descriptor)
-                raise StorageError(
-                    f"locks in {folder} do not exclude: two holders at once; "
-                    "use a local file system or NFS 4.1 or later, mounted without nolock or local_lock"
-                )
-            first.write(1, "self-test")
-        finally:
-            os.close(first.descriptor)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from vcsctl.errors import StorageError
 from vcsctl.store import codec, files, records
 from vcsctl.store.paths import DRAINED, Paths, is_part
 from vcsctl.store.records import Faults, Stored
@@ -118,11 +120,45 @@ def publish_units(paths: Paths, units: NodeUnits) -> None:
 
 def read_units(paths: Paths, node: str) -> NodeUnits | None:
     """Read whole and as plain JSON: `status` shows 10,000 of them in a fraction of a second."""
+    found = read_changed_units(paths, node, None)
+    return found[1] if found else None
+
+
+Identity = tuple[int, int, int]
+_NOT_OURS = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENXIO,
+)  # that name's trouble, not the storage's
+
+
+def read_changed_units(paths: Paths, node: str, known: Identity | None) -> tuple[Identity, NodeUnits] | None:
+    """What a node has published and which file that was; None when it is the one `known`, absent or damaged.
+
+    The file is opened each time: over NFS the answers of stat() may be seconds old, those of open() are not.
+    """
     try:
-        with open(paths.node_units(node), "rb") as file:
-            content = json.load(file)
-        return NodeUnits(content["node"], content["timezone"], content["units"], content["problems"])
-    except (FileNotFoundError, IsADirectoryError, PermissionError, ValueError, KeyError, TypeError):
+        with files.named_faults("read", paths.node_units(node)):
+            descriptor = os.open(paths.node_units(node), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                status = os.fstat(descriptor)
+                identity = (status.st_ino, status.st_mtime_ns, status.st_size)
+                if identity == known:
+                    return None
+                data = b""
+                while part := os.read(descriptor, status.st_size + 1 - len(data)):
+                    data += part
+            finally:
+                os.close(descriptor)
+        content = json.loads(data)
+        return identity, NodeUnits(content["node"], content["timezone"], content["units"], content["problems"])
+    except StorageError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOT_OURS:
+            return None
+        raise
+    except (ValueError, KeyError, TypeError):
         return None
 
 

@@ -6,20 +6,23 @@ import os
 
 from vcsctl.domain.override import Override
 from vcsctl.store import files, records
-from vcsctl.store.paths import Paths
+from vcsctl.store.paths import DRAINED, Paths
 from vcsctl.store.records import Faults
 
 
 class OverridesReader:
-    """Reads the overrides folder, each file again only when it was replaced."""
+    """Reads the overrides folder, each file again only when it was replaced. `drained`: nodes that start nothing."""
 
     def __init__(self, paths: Paths, faults: Faults) -> None:
         self._paths = paths
         self._faults = faults
         self._known: dict[str, tuple[tuple[int, int, int], Override | None]] = {}
+        self.drained: set[str] = set()
 
     def read(self) -> dict[str, Override]:
-        listed = [name for name in files.names(self._paths.overrides) if _service(name)]
+        names = files.names(self._paths.overrides)
+        self.drained = {name.removesuffix(DRAINED) for name in names if name.endswith(DRAINED)}
+        listed = [name for name in names if _service(name)]
         for name in self._known.keys() - set(listed):
             del self._known[name]
         found = {}

@@ -14,7 +14,7 @@ TEMPORARY_PREFIX = ".tmp."
 ASIDE_SUFFIX = ".unreadable"
 FOLDERS = (
     *("locks/key", "locks/group", "locks/node"),
-    *("queue", "state", "running", "overrides", "nodes", "history", "audit"),
+    *("queue", "state", "running", "overrides", "nodes", "history", "audit", "probe"),
 )
 CLAIM, STARTED, END, STOP = ".json", ".started", ".end.json", ".stop"
 DRAINED = ".drained"
@@ -53,6 +53,11 @@ class Paths:
     @property
     def nodes(self) -> str:
         return f"{self.root}/nodes"
+
+    @property
+    def probe(self) -> str:
+        """Where `doctor` and vcsd's own test make their files; nothing in it is part of the cell's state."""
+        return f"{self.root}/probe"
 
     def folder(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -126,6 +131,9 @@ class Paths:
 
     def audit(self, node: str) -> str:
         return f"{self.root}/audit/{_part(node)}.jsonl"
+
+    def self_test(self, test: str) -> str:
+        return f"{self.root}/probe/self-test.{_part(test)}"
 
 
 def is_part(name: str) -> bool:

@@ -49,13 +49,22 @@ class QueueReader:
         self._faults = faults
         self._known: dict[str, records.Stored[Request] | records.Stored[SlotsEntry]] = {}
 
-    def read(self, only_key: str | None = None) -> dict[str, Pending]:
+    def read(self) -> dict[str, Pending]:
         listed = {name: parts for name in files.names(self._paths.queue) if (parts := split_queue_name(name))}
         for name in self._known.keys() - listed.keys():
             del self._known[name]
+        return self._pending(listed)
+
+    def read_key(self, key: str) -> Pending | None:
+        """What waits for one KEY, looked up anew."""
+        own = (name for name in files.names(self._paths.queue) if name.startswith(f"{key}."))
+        listed = {name: parts for name in own if (parts := split_queue_name(name)) and parts[0] == key}
+        return self._pending(listed).get(key)
+
+    def _pending(self, listed: dict[str, tuple[str, str, str]]) -> dict[str, Pending]:
         pending: dict[str, Pending] = {}
         for name, (key, identity, suffix) in sorted(listed.items()):
-            if suffix != "json" or (only_key is not None and key != only_key):
+            if suffix != "json":
                 continue
             stored = self._stored(name, key, identity)
             if stored is None:
@@ -114,9 +123,19 @@ def is_cancelled(paths: Paths, key: str, request_id: str) -> bool:
 
 
 def leave(paths: Paths, key: str, request_ids: tuple[str, ...], *, slots: bool) -> None:
-    """Removes the entries that a claim lists. The mark of a cancelled one goes last: alone it means nothing."""
+    """Removes the entries that a claim lists. The mark of a cancelled one goes last: alone it means nothing.
+
+    Raises StorageError: an entry that stays would be run again once other claims hide the one that lists it.
+    """
     for request_id in request_ids:
-        files.discard(paths.request(key, request_id))
-        files.discard(paths.cancelled(key, request_id))
+        files.remove(paths.request(key, request_id))
+        files.remove(paths.cancelled(key, request_id))
     if slots:
+        files.remove(paths.slots_entry(key))
+
+
+def drop_claimed_slots(paths: Paths, key: str, watermark: datetime) -> None:
+    """Removes the entry of slots that a claim has taken: entered by a node that did not know of the claim yet."""
+    stored = records.read(SlotsEntry, paths.slots_entry(key), Faults())
+    if stored is not None and stored.value.first <= watermark:
         files.discard(paths.slots_entry(key))

@@ -112,17 +112,40 @@ class StateReader:
         return replace(state, watermark=watermark, closes=tuple(closes))
 
     def finished(self, key: str, after: int) -> Iterator[tuple[Stored[Claim], Stored[End] | None]]:
-        """The claims above a number with their outcomes, in order, up to the first run that has none."""
+        """The claims above a number with their outcomes, in order, up to the newest run if that has none.
+
+        An older run without an outcome is skipped: see `strays`.
+        """
         folder = self._paths.state(key)
         listing = _list(folder)
-        for number in reversed(listing.claims):
+        found = []
+        for number in listing.claims:
             claim = self._record(Claim, folder, f"{number}{CLAIM}", listing) if number > after else None
             if claim is None:
                 continue
             end = self._record(End, folder, f"{number}{END}", listing)
-            if claim.value.is_run and end is None:
-                return
-            yield claim, end
+            if not claim.value.is_run or end is not None:
+                found.append((claim, end))
+            elif not any(later.value.is_run for later, _ in found):
+                found.clear()  # what follows an unfinished run waits for it
+        yield from reversed(found)
+
+    def strays(self, key: str, newest_run: int) -> list[int]:
+        """Numbers below the newest run whose records are nobody's.
+
+        A node that lost its lock unnoticed may link a claim late: the claims after it could not have been made had
+        it been there, and its runner finds the lock lost. A start or an outcome may come after its claim was pruned.
+        """
+        folder = self._paths.state(key)
+        listing = _list(folder)
+        numbers = {int(name.partition(".")[0]) for name in listing.inodes if name[0].isdecimal()}
+        return sorted(number for number in numbers if number < newest_run and self._is_stray(folder, number, listing))
+
+    def _is_stray(self, folder: str, number: int, listing: _Listing) -> bool:
+        if number not in listing.claims:
+            return True
+        claim = self._record(Claim, folder, f"{number}{CLAIM}", listing)
+        return claim is not None and claim.value.is_run and f"{number}{END}" not in listing.inodes
 
     def _record(self, cls: type[T], folder: str, name: str, listing: _Listing) -> Stored[T] | None:
         """By the listing: over NFS a name that was missing once stays missing for long."""

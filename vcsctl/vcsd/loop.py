@@ -4,7 +4,6 @@ number of units. Everything it keeps in memory can be found again in the shared 
 from __future__ import annotations
 
 import contextlib
-import heapq
 import os
 import select
 import time
@@ -17,7 +16,7 @@ from vcsctl import steps
 from vcsctl.config import Config
 from vcsctl.domain.holder import Holder
 from vcsctl.domain.reconcile import Close, Decision, Idle, KeyView, Recover, Start, Wait, arrange, decide
-from vcsctl.domain.run import SlotsEntry, service_of
+from vcsctl.domain.run import SlotsEntry
 from vcsctl.errors import StorageError
 from vcsctl.runners import linux
 from vcsctl.runners.supervise import Run, Runs
@@ -27,12 +26,17 @@ from vcsctl.store.paths import Paths, is_part
 from vcsctl.store.queue import Pending, QueueReader
 from vcsctl.store.records import Faults
 from vcsctl.store.state import KeyState
+from vcsctl.vcsd.agenda import Agenda
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.launch import Launcher
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.observe import Observer
+from vcsctl.vcsd.peers import Peers
+from vcsctl.vcsd.presence import Presence
 from vcsctl.vcsd.recorder import Recorder
+from vcsctl.vcsd.recovery import Recovery
 from vcsctl.vcsd.services import Services
+from vcsctl.vcsd.sharing import Sharing
 
 _RETRY_AFTER_S = 1.0  # after a fault of the storage
 _LEFTOVERS_PAUSE_S = 0.02
@@ -45,25 +49,30 @@ class Loop:
     paths: Paths
     services: Services
     launcher: Launcher
+    recovery: Recovery
     observer: Observer
     recorder: Recorder
     runs: Runs
+    peers: Peers
+    presence: Presence
+    sharing: Sharing
     faults: Faults
     queue_reader: QueueReader
     overrides_reader: OverridesReader
     clocks: Clocks
     pending: dict[str, Pending] = field(default_factory=dict)
+    left_to_others: dict[str, Pending] = field(default_factory=dict)  # entries of KEYs that are other nodes' business
     waiting: dict[str, tuple[Wait, float]] = field(default_factory=dict)  # with when it began (monotonic)
     dirty: set[str] = field(default_factory=set)
     last_why: dict[str, str] = field(default_factory=dict)
+    agenda: Agenda = field(default_factory=Agenda)
     _told: dict[str, str] = field(default_factory=dict)  # faults that were said and are not over
-    _agenda: list[tuple[float, str]] = field(default_factory=list)
-    _due: dict[str, float] = field(default_factory=dict)
     _next_poll_s: float = 0.0
     _undecided: set[str] = field(default_factory=set)  # KEYs whose last look failed
     _queue_touched: bool = False
     _ended: list[str] = field(default_factory=list)  # KEYs whose runs ended and are not in the history yet
     _digests: dict[str, str] = field(default_factory=dict)  # KEY → digest of the schedule last seen
+    _held_back: str = ""  # why this node claimed nothing at the last look
 
     # What there is.
 
@@ -73,25 +82,54 @@ class Loop:
             # Its mark could not be made, or was removed by hand: nothing before now counts.
             self.observer.mark_schedule(key, service.schedule_digest, None)
             found = self.observer.state(key)
-        return self.observer.view(self.services.by_key.get(key), found, self.pending.get(key), live=live)
+        groups = self.peers.groups_of(service.name) if service else ()
+        return self.observer.view(service, found, self.pending.get(key), groups, live=live)
+
+    def fresh_view(self, key: str, found: KeyState) -> KeyView:
+        """Under the KEY's lock. With other nodes about, an entry may have been claimed since the queue was read."""
+        if not self.peers.alone:
+            pending = self.queue_reader.read_key(key)
+            if pending is None:
+                self.pending.pop(key, None)
+            elif not self._is_left_to_others(key):
+                self.pending[key] = pending
+        return self.view(key, found, False)
 
     def observe(self) -> None:
-        """Looks at what others may have changed: entries, overrides, foreign runs."""
+        """Looks at what others may have changed: entries, overrides, drains, foreign runs."""
         self.read_queue()
         touched = self.services.adopt_overrides(self.overrides_reader.read())
         self.dirty |= touched  # first: whatever fails below, none of them is forgotten
         for key in touched:
             self.note_schedule(key, None)
+        self.presence.drained = self.config.node in self.overrides_reader.drained
+        self.look_at_standing()
         self.look_at_adopted()
+
+    def look_at_standing(self) -> None:
+        """Whether this node may claim; when that changes every service is looked at."""
+        held_back = self.presence.claims_nothing()
+        if held_back != self._held_back:
+            say(held_back or f"node {self.config.node} claims again")
+            self.dirty.update(self.services.by_key)
+        self._held_back = held_back
 
     def read_queue(self) -> None:
         """An entry seen is an entry looked at: whoever reads the queue anew also marks what has changed."""
         before = self.pending
         found = self.queue_reader.read()
-        self.pending = {key: pending for key, pending in found.items() if not self.services.elsewhere(key)}
+        self.left_to_others = {key: pending for key, pending in found.items() if self._is_left_to_others(key)}
+        self.pending = {key: pending for key, pending in found.items() if key not in self.left_to_others}
         self.dirty |= {key for key in before.keys() | self.pending.keys() if before.get(key) != self.pending.get(key)}
         for problem in records.set_aside_unreadable(self.faults, (self.paths.queue, self.paths.overrides)):
             say(f"{problem}; set aside")
+
+    def _is_left_to_others(self, key: str) -> bool:
+        return key not in self.services.by_key and (self.services.elsewhere(key) or bool(self.peers.others_for(key)))
+
+    def note_peers(self, services: set[str]) -> None:
+        """Of these services other nodes say something else now."""
+        self.dirty.update(key for name in services if (key := self.services.keys.get(name)))
 
     def note_schedule(self, key: str, known_before: str | None) -> None:
         service = self.services.by_key.get(key)
@@ -117,7 +155,7 @@ class Loop:
         found = self.observer.state(run.claim.key)
         if found.run is None or found.run.value.fence != run.claim.fence or found.end is not None:
             self._over(run)
-        elif self.runs.is_over(run) or (run.descriptor is None and not self.launcher.watch(run, found.started)):
+        elif self.runs.is_over(run) or (run.descriptor is None and not self.recovery.watch(run, found.started)):
             self.runs.remove(run)
             self.dirty.add(run.claim.key)
 
@@ -138,12 +176,8 @@ class Loop:
             self._retry_unrecorded()
             self.dirty.update(self.waiting, self.pending)  # whatever was overlooked costs one poll, never a run
         now = self.clocks.now()
-        while self._agenda and self._agenda[0][0] <= now.timestamp():
-            moment, key = heapq.heappop(self._agenda)
-            if self._due.get(key) == moment:
-                del self._due[key]
-                self.dirty.add(key)
-        self.dirty.update(key for key, (wait, _) in self.waiting.items() if not self._blocked_by_own(wait))
+        self.dirty |= self.agenda.take_due(now.timestamp())
+        self.dirty.update(key for key, (wait, _) in self.waiting.items() if self._is_urgent(wait))
         if self.dirty:
             candidates, self.dirty = self.dirty | self.waiting.keys(), set()
             self._reconcile(candidates, now)
@@ -156,8 +190,11 @@ class Loop:
         for recover in sorted(recovers, key=lambda one: not one.began):
             self._apply(recover)
         fair_after = timedelta(seconds=self.config.fair_after)
-        others = [decision for decision in decisions if not isinstance(decision, Recover)]
-        for decision in arrange(others, self._held(), now, fair_after):
+        others = [
+            self.sharing.hold_back(one, self._held_back, now) for one in decisions if not isinstance(one, Recover)
+        ]
+        elsewhere = self.sharing.entries_elsewhere(others, self.left_to_others | self.pending)
+        for decision in arrange(others, self._held(), now, fair_after, elsewhere):
             self._apply(decision)
         if self._queue_touched:
             self._queue_touched = False
@@ -182,7 +219,7 @@ class Loop:
         """Groups held by live runs: those they took, and those their services are declared in by now."""
         held = {}
         for run in self.runs.by_key.values():
-            for group in (*run.claim.groups, *self.services.groups_of(run.claim.service)):
+            for group in (*run.claim.groups, *self.peers.groups_of(run.claim.service)):
                 held[group] = Holder(run.claim.run_id, run.claim.node)
         return held
 
@@ -220,7 +257,7 @@ class Loop:
                 return instead
             case Recover():
                 self._queue_touched = True
-                return self.launcher.recover(decision, self._held(), self.services.groups_of(service_of(decision.key)))
+                return self.recovery.recover(decision, self._held(), self._held_back)
             case _:
                 return decision
 
@@ -263,11 +300,8 @@ class Loop:
         if idle.next_at is not None:
             self._at(idle.key, idle.next_at.timestamp())
 
-    def _at(self, key: str, moment: float) -> None:
-        if self._due.get(key) == moment:
-            return  # it is in the agenda already
-        self._due[key] = moment
-        heapq.heappush(self._agenda, (moment, key))
+    def _at(self, key: str, moment_s: float) -> None:
+        self.agenda.put(key, moment_s)
 
     # Runs that end.
 
@@ -279,7 +313,7 @@ class Loop:
                 if found.end is not None and found.run and found.run.value.fence == run.claim.fence:
                     self._over(run)
                 elif self.runs.kill_leftovers(run):
-                    recorded = self.launcher.lost(run)
+                    recorded = self.recovery.lost(run)
                     self._over(run)
                     if not recorded:
                         self._never_began(run)
@@ -311,20 +345,21 @@ class Loop:
         if self.dirty:
             return 0.0
         pause = self._next_poll_s - self.clocks.monotonic()
-        if self._agenda:
-            pause = min(pause, self._agenda[0][0] - self.clocks.now().timestamp())
+        if (due_s := self.agenda.next_s) is not None:
+            pause = min(pause, due_s - self.clocks.now().timestamp())
         if any(run.gone for run in self.runs.by_key.values()):
             pause = min(pause, _LEFTOVERS_PAUSE_S)
-        foreign = [began_s for wait, began_s in self.waiting.values() if not self._blocked_by_own(wait)]
+        foreign = [began_s for wait, began_s in self.waiting.values() if self._is_urgent(wait)]
         if foreign:
             fresh = self.clocks.monotonic() - max(foreign) < 1.0
             pause = min(pause, _HURRIED_PAUSE_S if fresh else self.config.poll_busy)
         return max(0.0, pause)
 
-    def _blocked_by_own(self, wait: Wait) -> bool:
+    def _is_urgent(self, wait: Wait) -> bool:
         """The end of an own run is an event; that of anybody else's must be looked for."""
         words = wait.why.replace("(", " ").split()
-        return any(run.claim.run_id in words for run in self.runs.by_key.values() if run.grant)
+        own = any(run.claim.run_id in words for run in self.runs.by_key.values() if run.grant)
+        return not (own or wait.patient)
 
     def start_over(self, keys: Iterable[str]) -> None:
         """At start-up: every KEY is looked at once, every record that has no history gets it."""

@@ -31,8 +31,10 @@ class Observer:
         if digest not in found.since or returned:
             state.mark_since(self.paths, found, digest)
 
-    def view(self, service: Service | None, found: KeyState, pending: Pending | None, *, live: bool) -> KeyView:
-        """`service` None: the unit is gone, masked, or not for this node."""
+    def view(
+        self, service: Service | None, found: KeyState, pending: Pending | None, groups: tuple[str, ...], *, live: bool
+    ) -> KeyView:
+        """`service` None: the unit is gone, masked, or not for this node. `groups`: all that a run of it takes."""
         pending = _unclaimed(pending or Pending(found.key), found)
         moment = _BEFORE_ALL
         if service is not None:
@@ -52,7 +54,7 @@ class Observer:
             slots_first=pending.slots_first,
             slots_entered_at=pending.slots_entered_at,
             requests=tuple(_waiter(queued) for queued in pending.requests),
-            groups=service.effective.groups if service else (),
+            groups=groups,
         )
 
 

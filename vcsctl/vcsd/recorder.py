@@ -1,12 +1,14 @@
 """Turns finished claims into history and prunes their records. Each number is written once, whatever dies between.
 
-The history is synced in batches: until then the records themselves, which are durable, stay.
+Who wrote an outcome writes its rows; for a node that is silent any other does. The history is synced in batches:
+until then the records themselves, which are durable, stay.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import islice
 
 from vcsctl import steps
@@ -22,11 +24,14 @@ MOST_UNPRUNED = 64
 
 
 class Recorder:
-    def __init__(self, paths: Paths, node: str, reader: StateReader, faults: Faults) -> None:
+    def __init__(
+        self, paths: Paths, node: str, reader: StateReader, faults: Faults, is_silent: Callable[[str], bool]
+    ) -> None:
         self._paths = paths
         self._node = node
         self._reader = reader
         self._faults = faults
+        self._is_silent = is_silent
         self._recorded: dict[str, int] = {}  # KEY → the highest number whose rows are in the history
         self._to_sync: dict[str, set[str]] = defaultdict(set)
         self._to_prune: dict[str, set[int]] = defaultdict(set)
@@ -49,13 +54,18 @@ class Recorder:
         new_rows: list[Row] = []
         numbers: set[int] = set()
         highest = known or 0
+        others = False
         for claim, end in self._reader.finished(key, highest):
-            new_rows.extend(rows(claim.value, claim.at, end.value if end else None))
             highest = claim.value.fence
-            numbers.add(highest)
+            writer = end.value.node if end else claim.value.node
+            if writer == self._node or self._is_silent(writer):
+                new_rows.extend(rows(claim.value, claim.at, end.value if end else None))
+                numbers.add(highest)
+                others |= writer != self._node
         if new_rows:
-            # What failed before may have been written in part: then each row is looked for first.
-            check = known is None or key in self.behind
+            # What failed before may have been written in part, what others left is perhaps in their files already:
+            # then each row is looked for first.
+            check = known is None or others or key in self.behind
             self._to_sync[key] |= set(history.append(self._paths, self._node, new_rows, check=check))
             self._to_prune[key] |= numbers  # not before the rows are written: what is pruned is gone
         self._recorded[key] = highest
@@ -89,5 +99,5 @@ class Recorder:
         newest_run = found.run.value.fence if found.run else found.fence
         numbers = self._to_prune[key]
         finished = sorted(number for number in numbers if number < min(newest_run, found.fence))
-        state.remove_numbers(self._paths, key, finished)
+        state.remove_numbers(self._paths, key, [*finished, *self._reader.strays(key, newest_run)])
         numbers.difference_update(finished)

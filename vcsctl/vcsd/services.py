@@ -106,10 +106,6 @@ class Services:
         unit = self.declared.get(key.partition("@")[0])
         return unit is not None and key not in self.by_key and ("@" in key) == (unit.run_on == "each")
 
-    def groups_of(self, service: str) -> tuple[str, ...]:
-        unit = self.declared.get(service)
-        return unit.groups if unit else ()
-
 
 def schedule_digest(unit: Unit, schedule: Schedule | None) -> str:
     """What `since` files are named by: a change of it means that nothing earlier counts."""

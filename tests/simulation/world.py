@@ -1,0 +1,216 @@
+"""A cell in virtual time: nodes with their managers on one share, what operators ask of it, and what it all came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+
+from tests.checker import Asked, History, violations
+from tests.simulation.client import Server
+from tests.simulation.commands import Conduct
+from tests.simulation.disk import Disk
+from tests.simulation.manager import Catalog, Manager
+from tests.simulation.node import Node
+from tests.simulation.posix import Posix
+from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.seams import in_place
+from tests.simulation.witness import Witness
+from vcsctl.config import Config
+from vcsctl.domain.history import Row
+from vcsctl.domain.run import Request
+from vcsctl.errors import StorageError
+from vcsctl.runners.oneshot import Job
+from vcsctl.store import history, queue
+from vcsctl.store.cell import make_cell
+from vcsctl.store.paths import Paths
+
+SHARE = "/share"
+NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a simulation starts from. `lease_s` None: one machine with a disk of its own."""
+
+    nodes: int
+    catalog: Catalog
+    lease_s: float | None = 30.0
+    began_at: float = NOON - 20.0
+    poll_s: float = 2.0
+    poll_busy_s: float = 1.0
+    heartbeat_s: float = 10.0
+    fair_after_s: float = 20.0
+    jitter_s: float = 0.2
+    server_offset_s: float = 0.0
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class World:
+    def __init__(self, seed: int, setting: Setting) -> None:
+        self.setting = setting
+        self.scheduler = Scheduler(seed, setting.began_at)
+        self.random = Random(seed * 7919 + 1)
+        clock = lambda: self.scheduler.now  # noqa: E731 - three words
+        self.disk = Disk(clock, SHARE, setting.server_offset_s, journals=setting.lease_s is None)
+        self.server = Server(self.scheduler, self.disk, self.scheduler.random)
+        self.posix = Posix(self.scheduler, self.scheduler.random, setting.jitter_s)
+        self.witness = Witness(self.scheduler)
+        self.disk.named = lambda path, inode: self.witness.linked(path, inode.data)
+        self.paths = Paths(SHARE)
+        self.nodes = [
+            Node(self.scheduler, self.server, f"n{number + 1}", setting.lease_s) for number in range(setting.nodes)
+        ]
+        self.outside = Node(self.scheduler, self.server, "outside", setting.lease_s)  # no fault ever meets it
+        self.catalogs: dict[str, Catalog] = {node.name: setting.catalog for node in self.nodes}
+        self.managers: dict[str, Manager] = {}
+        self.wanted: set[str] = set()  # nodes whose init system keeps vcsd running
+        self.conduct: Callable[[Job], Conduct] = lambda job: Conduct(1.0)
+        self.restart_s: Callable[[], float] = lambda: 1.0
+        self.trace: list[tuple[float, str, str, str]] | None = None
+        self.commands = 0
+
+    # Telling.
+
+    def tell(self, what: str, who: str = "") -> None:
+        if self.trace is not None:
+            task = self.scheduler.current
+            node, process = (task.process.node.name, task.process.name) if task else ("-", who or "-")
+            self.trace.append((self.scheduler.now - self.setting.began_at, node, process, what))
+
+    def follow(self) -> None:
+        """From now on everything is written down that anybody does."""
+        self.trace = []
+        before = self.posix.at_change
+
+        def at_change(process: Process, call: str, path: str, done: bool) -> None:
+            if done:
+                self.tell(f"{call} {path.removeprefix(SHARE)}")
+            if before is not None:
+                before(process, call, path, done)
+
+        self.posix.at_change = at_change
+
+    # Making it.
+
+    @contextmanager
+    def at_work(self) -> Iterator[World]:
+        with in_place(self.scheduler, self.posix, self.tell):
+            self.outside.boot()
+            self.ask(lambda: make_cell(self.paths) and None)
+            self.scheduler.run(self.scheduler.now + 1.0)
+            yield self
+
+    def config(self, node: Node) -> Config:
+        setting = self.setting
+        return Config(
+            node=node.name,
+            labels=setting.labels.get(node.name, ()),
+            shared_dir=SHARE,
+            log_dir="/log",
+            poll=setting.poll_s,
+            poll_busy=setting.poll_busy_s,
+            heartbeat=setting.heartbeat_s,
+            fence_after=setting.lease_s,
+            fair_after=setting.fair_after_s,
+        )
+
+    def boot(self, node: Node) -> None:
+        node.boot()
+        self.wanted.add(node.name)
+        self.start_vcsd(node)
+
+    def start_vcsd(self, node: Node) -> None:
+        """As an init system does: once it is gone, again a little later."""
+        manager = self.managers.get(node.name)
+        if not node.on or node.name not in self.wanted or (manager is not None and manager.process.alive):
+            return
+        if node.frozen:
+            self.scheduler.at(self.scheduler.now + 1.0, lambda: self.start_vcsd(node))
+            return
+        manager = Manager(
+            node,
+            self.config(node),
+            "UTC",
+            lambda: self.catalogs[node.name],
+            lambda job: self.conduct(job),
+            self.witness.on_node(node.name),
+            self._adopted,
+        )
+        self.managers[node.name] = manager
+        boot = node.boots
+
+        def again(_: Process) -> None:
+            if node.on and node.boots == boot:
+                self.scheduler.at(self.scheduler.now + self.restart_s(), lambda: self.start_vcsd(node))
+
+        manager.process.at_end.append(again)
+        manager.start()
+
+    def _adopted(self, manager: Manager) -> None:
+        """From here on the node knows where its units may run."""
+        name = manager.node.name
+        for unit in manager.current.values():
+            allowed = not unit.nodes or name in unit.nodes
+            change = self.witness.allow if allowed else self.witness.forbid
+            for key in (unit.name, f"{unit.name}@{name}"):
+                change(name, key, "may not run it")
+
+    # Asking.
+
+    def ask(self, work: Callable[[], None], node: Node | None = None, name: str = "operator") -> Process | None:
+        """An operator's command as a process on some node; None when that node is off."""
+        node = node or self.outside
+        if not node.on or node.frozen:
+            return None
+        self.commands += 1
+        process = node.process(f"{name} {self.commands}")
+
+        def guarded() -> None:
+            try:
+                work()
+            except StorageError as error:
+                self.tell(f"command failed: {error}")
+
+        process.run(guarded)
+        return process
+
+    def request(self, key: str, node: Node | None = None, within_s: float | None = None) -> None:
+        """`vcsctl run`: entered, then told."""
+
+        def work() -> None:
+            identity = queue.new_request_id()
+            asker = (node or self.outside).name
+            queue.enter_request(self.paths, Request(identity, key, key.partition("@")[0], "op", asker, within_s))
+            self.witness.asked.append(Asked(identity, key, self.scheduler.now))
+            self.tell(f"asked for {key} ({identity})")
+            if (manager := self.managers.get(asker)) is not None:
+                manager.wake()
+
+        self.ask(work, node)
+
+    # What it came to.
+
+    def rows(self) -> list[Row]:
+        """The history as any command would read it."""
+        found: list[Row] = []
+
+        def work() -> None:
+            for path in sorted(self.disk.folders):
+                folder, _, service = path.rpartition("/")
+                if folder == f"{SHARE}/history":
+                    found.extend(history.read(self.paths, service))
+
+        process = self.ask(work, name="reader")
+        assert process is not None
+        while process.alive:
+            self.scheduler.run(self.scheduler.now + 1.0)
+        return found
+
+    def history(self, *, calm_from: float, bound_s: float, settled_until: float) -> History:
+        return self.witness.history(self.rows(), calm_from=calm_from, bound_s=bound_s, settled_until=settled_until)
+
+    def violations(self, *, calm_from: float, bound_s: float, settled_until: float) -> list[str]:
+        return violations(self.history(calm_from=calm_from, bound_s=bound_s, settled_until=settled_until))

@@ -1,0 +1,192 @@
+"""One node of a cell: everything of vcsd that the shared directory and the clocks decide.
+
+No signals, no socket, no child that compiles: those are daemon.py's. So the same node runs in the simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vcsctl.catalog.snapshot import Snapshot
+from vcsctl.config import Config
+from vcsctl.domain.unit import Unit, to_plain
+from vcsctl.runners import oneshot
+from vcsctl.runners.supervise import Runs
+from vcsctl.store import nodes, running, state
+from vcsctl.store.overrides import OverridesReader
+from vcsctl.store.paths import Paths
+from vcsctl.store.queue import QueueReader
+from vcsctl.store.records import Faults, set_aside_in
+from vcsctl.store.running import RunningReader
+from vcsctl.vcsd.clocks import Clocks
+from vcsctl.vcsd.expiry import expire_overrides
+from vcsctl.vcsd.launch import Launcher
+from vcsctl.vcsd.log import say
+from vcsctl.vcsd.loop import Loop
+from vcsctl.vcsd.observe import Observer
+from vcsctl.vcsd.peers import Peers
+from vcsctl.vcsd.presence import Machine, Presence
+from vcsctl.vcsd.recorder import Recorder
+from vcsctl.vcsd.recovery import Recovery
+from vcsctl.vcsd.services import Services
+from vcsctl.vcsd.sharing import Sharing
+
+MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop stands still meanwhile
+
+
+class Node:
+    """`missing` tells what program of a unit this machine lacks. Who makes a node holds its lock for vcsd's life."""
+
+    def __init__(
+        self,
+        config: Config,
+        paths: Paths,
+        timezone: str,
+        machine: Machine,
+        fence_after_s: float | None,
+        cgroup_base: str | None,
+        clocks: Clocks,
+        runs: Runs,
+        start_runner: Callable[[oneshot.Job], int],
+        missing: Callable[[Unit], str | None],
+    ) -> None:
+        self.config, self.paths, self._missing = config, paths, missing
+        self.faults = Faults()
+        self.snapshot = Snapshot({}, ())
+        self.services = Services(config.node, config.labels, timezone)
+        self.overrides = OverridesReader(paths, self.faults)
+        self.peers = Peers(paths, config.node, clocks)
+        self.presence = Presence(paths, config, machine, clocks, self.peers)
+        self.index = RunningReader(paths, self.faults)
+        reader = state.StateReader(paths, self.faults)
+        observer = Observer(paths, reader)
+        self.recorder = Recorder(paths, config.node, reader, self.faults, self.peers.is_silent)
+        launcher = Launcher(
+            paths=paths,
+            node=config.node,
+            log_dir=config.log_dir,
+            boot_id=machine.boot_id,
+            fence_after_s=fence_after_s,
+            cgroup_base=cgroup_base,
+            observer=observer,
+            recorder=self.recorder,
+            runs=runs,
+            index=self.index,
+            peers=self.peers,
+            clocks=clocks,
+            start_runner=start_runner,
+            view=lambda key, found: self.loop.fresh_view(key, found),
+            service=lambda key: self.services.by_key.get(key),
+        )
+        self.loop = Loop(
+            config=config,
+            paths=paths,
+            services=self.services,
+            launcher=launcher,
+            recovery=Recovery(launcher),
+            observer=observer,
+            recorder=self.recorder,
+            runs=runs,
+            peers=self.peers,
+            presence=self.presence,
+            sharing=Sharing(config, self.peers, self.presence, runs, self.index, clocks, self._missing_for),
+            faults=self.faults,
+            queue_reader=QueueReader(paths, self.faults),
+            overrides_reader=self.overrides,
+            clocks=clocks,
+        )
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Before the first pass: every KEY will be looked at once."""
+        self.presence.measure_clock()
+        self.presence.refuse_a_double()
+        self.peers.look()
+        self.adopt(snapshot)
+        self.loop.start_over(self.services.by_key)
+
+    # The catalog.
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Takes over a compiled catalog and publishes it; nothing starts before the other nodes can read it."""
+        published = nodes.read_units(self.paths, self.config.node)
+        before = {row["key"]: row["schedule_digest"] for row in (published.units if published else {}).values()}
+        self.snapshot = snapshot
+        self.presence.unpublished = True
+        touched = self.services.adopt(snapshot, self.overrides.read())
+        self.loop.dirty |= touched  # first: whatever fails below, none of them is forgotten
+        for problem in snapshot.all_problems:
+            say(str(problem))
+        self.publish()
+        for key in touched:
+            self.loop.note_schedule(key, before.get(key))
+        self.expire_overrides()
+        say(f"catalog: {len(snapshot.units)} units, {len(touched)} changed")
+
+    def publish(self) -> None:
+        rows = {name: self._row(name) for name in self.snapshot.units}
+        problems = [str(problem) for problem in self.snapshot.all_problems]
+        nodes.publish_units(self.paths, nodes.NodeUnits(self.config.node, self.services.timezone, rows, problems))
+        self.peers.adopt_own(rows)
+        self.loop.note_peers(self.peers.refresh())
+        self.presence.unpublished = False
+
+    def _row(self, name: str) -> dict[str, Any]:
+        compiled = self.snapshot.units[name]
+        unit = self.services.declared.get(name)
+        service = self.services.by_key.get(self.services.keys.get(name, ""))
+        return {
+            "plain": to_plain(unit) if unit else compiled.plain,
+            "masked": compiled.masked,
+            "stale": compiled.stale,
+            "broken": compiled.plain is None and not compiled.masked,
+            "key": service.key if service else "",
+            "schedule_digest": service.schedule_digest if service else "",
+            "missing": self._missing(unit) if unit else None,
+        }
+
+    def _missing_for(self, key: str) -> str | None:
+        service = self.services.by_key.get(key)
+        return self._missing(service.effective) if service else None
+
+    def expire_overrides(self) -> None:
+        for sentence in expire_overrides(self.paths, self.services):
+            say(sentence)
+
+    # Once a heartbeat.
+
+    def beat(self) -> None:
+        if self.presence.unpublished:
+            self.publish()
+        self.presence.measure_clock()
+        self.peers.look()
+        self.presence.beat(self._faults())
+        self.loop.look_at_standing()
+        self.loop.note_peers(self.peers.refresh())
+        self.sweep()
+
+    def _faults(self) -> tuple[str, ...]:
+        faults = [str(problem) for problem in self.faults.problems.values()]
+        for folder in (self.paths.queue, self.paths.overrides):
+            faults += [
+                f"{path}: was unreadable and is set aside; look at it and remove it" for path in set_aside_in(folder)
+            ]
+        return tuple(faults)
+
+    def sweep(self) -> None:
+        """Looks at the live runs of others whose nodes are silent, and at names that mean nothing any more."""
+        runs, loop = self.loop.runs, self.loop
+        for run_id, stored in self.index.read().items():
+            claim = stored.value
+            known = runs.by_key.get(claim.key)
+            if known is not None and known.grant is not None:
+                continue  # an own child: its end is an event
+            if running.is_over(self.paths, claim):
+                running.leave(self.paths, run_id)
+                loop.dirty.add(claim.key)
+            elif self.peers.is_silent(claim.node):
+                if known is not None:
+                    runs.remove(known)  # not believed for ever: its lock is tried again
+                loop.dirty.add(claim.key)
+            elif claim.node == self.config.node and known is None:
+                loop.dirty.add(claim.key)

@@ -1,0 +1,188 @@
+"""Claims without an outcome: adopted while their run lives, started again if it never began, else recorded as lost.
+
+Whose lock is free is over, whatever anybody believed of its node. Starts nothing new.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from vcsctl.domain.holder import Holder, waits_for_group
+from vcsctl.domain.reconcile import Decision, Idle, Recover, Wait, start_limit
+from vcsctl.domain.run import Claim, Started, to_text
+from vcsctl.domain.unit import TimedUnit, Unit, from_plain
+from vcsctl.errors import StorageError
+from vcsctl.runners import cgroups, linux
+from vcsctl.runners.supervise import Run
+from vcsctl.store import files, locks, running
+from vcsctl.store.locks import Grant
+from vcsctl.store.records import Stored
+from vcsctl.store.state import KeyState
+from vcsctl.vcsd.launch import Launcher
+
+_LOOK_AGAIN = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class Recovery:
+    launcher: Launcher
+
+    def recover(self, decision: Recover, held: Mapping[str, Holder], held_back: str) -> Decision | None:
+        """`held`: the groups of this node's live runs. `held_back`: why this node starts nothing, if so."""
+        launch, key = self.launcher, decision.key
+        found = launch.observer.state(key)
+        if found.run is None or found.end is not None:
+            return self._resolved(key)
+        claim = found.run.value
+        # One that began needs no group any more. One that did not takes those it is in by now, not only its claim's.
+        groups = () if found.began else tuple(sorted({*claim.groups, *launch.groups_of(claim.service)}))
+        busy = next((group for group in groups if group in held), None)
+        if busy is not None:
+            return Wait(key, waits_for_group(busy, held[busy]), found.run.at)
+        grant = launch.take(key, groups)
+        if isinstance(grant, str):
+            if self._held_by_key(key):
+                self._adopt(claim, found)
+                return None
+            return Wait(key, grant, found.run.at)
+        try:
+            return self._recover_under_lock(claim, grant, groups, held_back)
+        except (StorageError, OSError):
+            grant.unlock()
+            raise
+        finally:
+            grant.close_unless_kept()
+
+    def _recover_under_lock(
+        self, claim: Claim, grant: Grant, groups: tuple[str, ...], held_back: str
+    ) -> Decision | None:
+        launch, key = self.launcher, claim.key
+        found = launch.observer.state(key)
+        if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
+            grant.unlock()
+            return self._resolved(key)
+        if (cgroup := self._cgroup_here(claim, found)) and not cgroups.is_empty(cgroup):
+            cgroups.kill(cgroup)
+            grant.unlock()
+            return Recover(key, "killing what the runner left")
+        if found.unreadable_end:
+            aside = files.set_aside(found.unreadable_end)
+            launch.end_here(claim, grant, "runner-died", f"it ended, but its outcome cannot be read: {aside}")
+            return self._resolved(key)
+        if found.began:
+            launch.end_here(claim, grant, *self._evidence(claim, found))
+            return self._resolved(key)
+        instead = self._begin_again(claim, grant, groups, held_back)
+        if not grant.is_kept:
+            grant.unlock()
+        return instead
+
+    def _begin_again(self, claim: Claim, grant: Grant, groups: tuple[str, ...], held_back: str) -> Decision | None:
+        """The claim is on record, its start is not: it is started here, if this node may."""
+        launch, key = self.launcher, claim.key
+        launch.peers.refresh()
+        if launch.service(key) is None and (others := launch.peers.others_for(key)):
+            return Idle(key, f"its claim is left to {', '.join(others)}")
+        if held_back:
+            return Idle(key, held_back, launch.clocks.now() + _LOOK_AGAIN)
+        launch.leave_queue(claim)
+        if (over := self._begins_no_more(claim)) is not None:
+            launch.end_here(claim, grant, *over)
+            return self._resolved(key)
+        if (holder := launch.group_conflict(key, groups)) is not None:
+            return Wait(key, holder, launch.clocks.now())
+        running.enter(launch.paths, replace(claim, node=launch.node))
+        fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {launch.node}")
+        if launch.groups_grew(claim.service, groups):
+            return Recover(key, f"{claim.run_id} is in more groups since it was claimed")
+        assert isinstance(claim.unit, dict)
+        launch.hand_over(claim, from_plain(claim.unit), grant, fences)
+        launch.tell(claim, "started: its claim was on record, its start was not")
+        return None
+
+    def _begins_no_more(self, claim: Claim) -> tuple[str, str] | None:
+        """The cause and the sentence for a claim that must not begin any more."""
+        launch = self.launcher
+        if (recalled := launch.recalled(claim)) is not None:
+            return "recalled", recalled
+        if launch.service(claim.key) is None:
+            return "unit-gone", "the unit is gone, masked or not for this node, and no other node may run it"
+        try:
+            unit = from_plain(claim.unit or {})
+        except (KeyError, TypeError, ValueError):
+            return "unit-gone", "the claim holds no unit that this version can run"
+        late = self._expired(claim, unit)
+        return ("expired", late) if late is not None else None
+
+    def _expired(self, claim: Claim, unit: Unit) -> str | None:
+        """Whether the slot of a claim that never began is too old by now to begin."""
+        if claim.requests or claim.attempt > 1:
+            return None  # what was asked for, and a retry, does not expire with its slot
+        service = self.launcher.service(claim.key)
+        if claim.slot is None or service is None or service.schedule is None or not isinstance(unit, TimedUnit):
+            return None
+        limit = start_limit(unit, service.schedule, claim.slot)
+        return f"could not start by {to_text(limit)} (start_within)" if self.launcher.clocks.now() >= limit else None
+
+    def _evidence(self, claim: Claim, found: KeyState) -> tuple[str, str]:
+        """The cause and the sentence for a run that began, has no outcome, and whose lock is free."""
+        if found.started is None:
+            return "runner-died", f"its start on {claim.node} is on record and cannot be read; its lock is free"
+        started, launch = found.started.value, self.launcher
+        node = started.node or claim.node
+        if started.boot_id == launch.boot_id:
+            return "runner-died", f"runner {started.pid} on {node} ended without an outcome and its lock is free"
+        if node == launch.node:
+            return "node-died", f"{node} went down under it"
+        silent_s = launch.peers.silent_s(node)
+        if silent_s is None:
+            return "runner-died", f"its runner on {node} ended without an outcome and its lock is free"
+        how = "is not known any more" if math.isinf(silent_s) else f"has been silent for {silent_s:.0f} s"
+        return "node-died", f"{node} {how} and its lock is free"
+
+    def lost(self, run: Run) -> bool:
+        """A runner of ours ended without an outcome, and nothing it started is left. True when all is on record."""
+        launch = self.launcher
+        found = launch.observer.state(run.claim.key)
+        if found.run is None or found.run.value.fence != run.claim.fence or found.end is not None:
+            return True
+        if not found.began:
+            return False
+        how = f"killed by signal {linux.signal_name(run.status)}" if 0 < run.status < 65 else "gone"
+        launch.record_end(run.claim, "runner-died", f"runner {run.pid} was {how}; what it had started was killed")
+        if run.grant:
+            run.grant.unlock()
+        return True
+
+    def watch(self, run: Run, started: Stored[Started] | None) -> bool:
+        """False when its runner should be on this machine and is not. It may be another node's, or not yet named."""
+        if started is None or started.value.boot_id != self.launcher.boot_id:
+            return True
+        return self.launcher.runs.watch(run, started.value.pid, started.value.pid_started)
+
+    def _adopt(self, claim: Claim, found: KeyState) -> None:
+        """A run that a former vcsd of this node, or another node, started and that lives."""
+        run = Run(claim, found.run.at if found.run else self.launcher.clocks.now())
+        run.cgroup = self._cgroup_here(claim, found)
+        self.watch(run, found.started)
+        self.launcher.runs.add(run)
+        self.launcher.tell(claim, "lives on; watched from now on")
+
+    def _cgroup_here(self, claim: Claim, found: KeyState) -> str | None:
+        """The control group of a run of this machine's present life."""
+        if found.started is None:
+            return self.launcher.cgroup_of(claim)
+        return found.started.value.cgroup if found.started.value.boot_id == self.launcher.boot_id else None
+
+    def _held_by_key(self, key: str) -> bool:
+        lock = locks.try_lock(self.launcher.paths.key_lock(key))
+        if lock is None:
+            return True
+        Grant(lock, {}).close()
+        return False
+
+    def _resolved(self, key: str) -> Idle:
+        return Idle(key, "its outcome is on record", self.launcher.clocks.now())
