@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lab.channel import Done, Unanswered
+from lab.channel import Done, NoAnswerError
 from lab.image import Images, make_disk
 from lab.machine import Machine, Wire
 from lab.oracle import Oracle
@@ -74,12 +74,13 @@ class Cell:
         disk = self.folder / "share.img"
         make_disk(disk, 256)
         self.server.disks.append(disk)
-        self.unreadable: list[str] = []
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for machine in (*self.nodes, self.server):
             machine.power_off()
         if not self.keep:
@@ -117,9 +118,9 @@ class Cell:
         for service in self.services:
             node.write(f"/etc/vcs/services.d/{service.name}.yaml", service.text)
 
-    def make(self, node: Machine) -> None:
+    def make(self, node: Machine, **keys: Any) -> None:
         """`vcsctl init` on the mounted share; from then on every node is told which cell it belongs to."""
-        self.configure(node)
+        self.configure(node, **keys)
         self.vcsctl(node, "init", must=True)
         self.id = json.loads(self.server.must(f"cat {SERVED}/cell.json"))["id"]
 
@@ -150,15 +151,25 @@ class Cell:
         command = f"vcsctl {shlex.join(words)}"
         done = node.run(command, timeout_s=timeout_s)
         if must and not done.ok:
-            raise Unanswered(f"{node.name}: {command}: exit {done.code}\n{done.output}")
+            raise NoAnswerError(f"{node.name}: {command}: exit {done.code}\n{done.output}")
         return done
+
+    def machine_of(self, unit: str) -> Machine:
+        """The node that its newest execution was seen on."""
+        name = self.oracle.seen(unit)[-1].machine
+        return next(node for node in self.nodes if node.name == name)
+
+    def runner_of(self, key: str) -> int:
+        """The pid of the newest runner on its own machine."""
+        _, text = max(self.records(f"state/{key}/*.started"))
+        return int(json.loads(text)["pid"])
 
     # What is on record, read on the server itself.
 
     def records(self, pattern: str) -> Iterator[tuple[str, str]]:
         """(name under the shared directory, text) of files; an empty one is left out."""
         listed = self.server.must(
-            f"cd {SERVED} && for f in {pattern}; do [ -s \"$f\" ] && echo \"== $f\" && cat \"$f\" && echo; done; true"
+            f'cd {SERVED} && for f in {pattern}; do [ -s "$f" ] && echo "== $f" && cat "$f" && echo; done; true'
         )
         for part in f"\n{listed}".split("\n== ")[1:]:
             name, _, text = part.partition("\n")
@@ -185,6 +196,6 @@ class Cell:
         give_up_s = time.monotonic() + patience_s
         while len(found := self.oracle.seen(unit, machine)) < count:
             if time.monotonic() > give_up_s:
-                raise Unanswered(f"waited {patience_s:g} s in vain until {unit} ran {count} times; saw {len(found)}")
+                raise NoAnswerError(f"waited {patience_s:g} s in vain until {unit} ran {count} times; saw {len(found)}")
             time.sleep(0.05)
         return found[count - 1].began_at

@@ -13,7 +13,7 @@ from queue import Empty, Queue
 from typing import Any
 
 
-class Unanswered(Exception):
+class NoAnswerError(Exception):
     """A machine did not answer in time, or is off."""
 
 
@@ -45,7 +45,7 @@ def connect(path: Path, patience_s: float = 20.0) -> socket.socket:
         except OSError as error:
             one.close()
             if time.monotonic() > give_up_s:
-                raise Unanswered(f"{path.name}: {error}") from None
+                raise NoAnswerError(f"{path.name}: {error}") from None
             time.sleep(0.05)
 
 
@@ -62,7 +62,7 @@ class Lines:
             with self._turn:
                 self._socket.sendall((json.dumps(content) + "\n").encode())
         except OSError as error:
-            raise Unanswered(f"the machine is off: {error}") from None
+            raise NoAnswerError(f"the machine is off: {error}") from None
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -99,7 +99,7 @@ class Agent(Lines):
 
     def run(self, command: str, *, timeout_s: float, input: str = "") -> Done:  # noqa: A002 - as subprocess calls it
         if not self.ready.is_set():
-            raise Unanswered(f"the agent has not come up, asked for: {command[:80]}")
+            raise NoAnswerError(f"the agent has not come up, asked for: {command[:80]}")
         self._last += 1
         number, reply = self._last, Queue[Done | None](1)
         self._waiting[number] = reply
@@ -111,7 +111,7 @@ class Agent(Lines):
         finally:
             self._waiting.pop(number, None)
         if done is None:
-            raise Unanswered(f"no answer to: {command[:80]}")
+            raise NoAnswerError(f"no answer to: {command[:80]}")
         return done
 
     def received(self, content: dict[str, Any]) -> None:
@@ -139,9 +139,9 @@ class Monitor(Lines):
         try:
             reply = self._replies.get(timeout=20)
         except Empty:
-            raise Unanswered(f"QEMU does not answer {command}") from None
+            raise NoAnswerError(f"QEMU does not answer {command}") from None
         if "error" in reply:
-            raise Unanswered(f"QEMU refuses {command}: {reply['error'].get('desc')}")
+            raise NoAnswerError(f"QEMU refuses {command}: {reply['error'].get('desc')}")
 
     def received(self, content: dict[str, Any]) -> None:
         if "return" in content or "error" in content:

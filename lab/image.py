@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.needs import Missing
+from lab.needs import MissingError
 
 PROJECT = Path(__file__).parents[1]
 GUEST = Path(__file__).parent / "guest"
@@ -125,7 +125,16 @@ def _build_project(tree: Path, images: Images, cache: Path) -> None:
         only = ["--only-binary=:all:", "--python-version", python]
         _do([*pip, "download", *only, "--dest", str(wheels), str(own)])
         _do(["chroot", str(tree), "python3", "-m", "venv", "/opt/vcs"])
-    inside = ["chroot", str(tree), "/opt/vcs/bin/pip", "--quiet", "install", "--no-index", "--find-links", "/tmp/wheels"]
+    inside = [
+        "chroot",
+        str(tree),
+        "/opt/vcs/bin/pip",
+        "--quiet",
+        "install",
+        "--no-index",
+        "--find-links",
+        "/tmp/wheels",
+    ]
     _do([*inside, "--force-reinstall", "--no-deps", f"/tmp/wheels/{own.name}"])
     _do([*inside, f"/tmp/wheels/{own.name}"])
     needs.write_text(wanted)
@@ -141,7 +150,7 @@ def _codename() -> str:
     for line in Path("/etc/os-release").read_text().splitlines():
         if line.startswith("VERSION_CODENAME="):
             return line.partition("=")[2].strip('"')
-    raise Missing("/etc/os-release names no release of a distribution; the laboratory needs Debian")
+    raise MissingError("/etc/os-release names no release of a distribution; the laboratory needs Debian")
 
 
 def _megabytes(tree: Path) -> int:
@@ -157,7 +166,7 @@ def _do(command: Sequence[str], folder: Path | None = None) -> str:
     environment = {**os.environ, "LC_ALL": "C", "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
     if done.returncode:
-        raise Missing(f"cannot make the images: {' '.join(command)}:\n{done.stderr[-2000:]}")
+        raise MissingError(f"cannot make the images: {' '.join(command)}:\n{done.stderr[-2000:]}")
     return done.stdout
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.channel import Agent, Done, Monitor, Unanswered
+from lab.channel import Agent, Done, Monitor, NoAnswerError
 from lab.image import Images
 from lab.oracle import Oracle
 
@@ -69,7 +69,7 @@ class Machine:
         give_up_s = time.monotonic() + BOOT_S
         while not self._agent.ready.wait(1.0):
             if not self.is_on or time.monotonic() > give_up_s:
-                raise Unanswered(f"{self.name} has not come up; its console said:\n{self.console[-2000:]}")
+                raise NoAnswerError(f"{self.name} has not come up; its console said:\n{self.console[-2000:]}")
         self.set_clock(self.clock_offset_s)
 
     @property
@@ -120,25 +120,27 @@ class Machine:
 
     def run(self, command: str, *, timeout_s: float = 60.0, input: str = "") -> Done:  # noqa: A002
         if self._agent is None:
-            raise Unanswered(f"{self.name} is off")
+            raise NoAnswerError(f"{self.name} is off")
         return self._agent.run(command, timeout_s=timeout_s, input=input)
 
     def must(self, command: str, *, timeout_s: float = 60.0, input: str = "") -> str:  # noqa: A002
         done = self.run(command, timeout_s=timeout_s, input=input)
         if not done.ok:
-            raise Unanswered(f"{self.name}: {command[:200]}: exit {done.code}\n{done.output[-2000:]}")
+            raise NoAnswerError(f"{self.name}: {command[:200]}: exit {done.code}\n{done.output[-2000:]}")
         return done.text
 
     def write(self, path: str, text: str, mode: str = "644") -> None:
         quoted = shlex.quote(path)
-        self.must(f"mkdir -p {shlex.quote(os.path.dirname(path))} && cat >{quoted} && chmod {mode} {quoted}", input=text)
+        self.must(
+            f"mkdir -p {shlex.quote(os.path.dirname(path))} && cat >{quoted} && chmod {mode} {quoted}", input=text
+        )
 
     def until(self, holds: Callable[[], object], what: str, patience_s: float, pause_s: float = 0.5) -> float:
-        """Polls; how long it took. Raises Unanswered with what was waited for."""
+        """Polls; how long it took. Raises NoAnswerError with what was waited for."""
         began_s = time.monotonic()
         while not holds():
             if time.monotonic() - began_s > patience_s:
-                raise Unanswered(f"{self.name}: waited {patience_s:g} s in vain until {what}")
+                raise NoAnswerError(f"{self.name}: waited {patience_s:g} s in vain until {what}")
             time.sleep(pause_s)
         return time.monotonic() - began_s
 
@@ -150,13 +152,15 @@ class Machine:
 
     def _ask_qemu(self, command: str, **arguments: object) -> None:
         if self._monitor is None:
-            raise Unanswered(f"{self.name} is off")
+            raise NoAnswerError(f"{self.name} is off")
         self._monitor.ask(command, **arguments)
 
     def _command(self) -> list[str]:
         identity = hashlib.md5(f"vcs-lab {self.name}".encode(), usedforsecurity=False).hexdigest()
         words = f"lab.name={self.host_name} lab.address={self.address} lab.id={identity}"
-        disks = [f"file={path},format=raw,if=virtio,readonly=on" for path in (self._images.system, self._images.project)]
+        disks = [
+            f"file={path},format=raw,if=virtio,readonly=on" for path in (self._images.system, self._images.project)
+        ]
         disks += [f"file={path},format=raw,if=virtio,cache=writethrough" for path in self.disks]
         here = self.folder
         return [

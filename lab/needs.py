@@ -17,24 +17,24 @@ PROGRAMS = {  # program → the package that has it
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """The laboratory cannot be set up here; the text says why."""
 
 
 def provide() -> None:
     if platform.machine() != "x86_64":
-        raise Missing(f"the laboratory's kernel is for x86_64, this machine is {platform.machine()}")
+        raise MissingError(f"the laboratory's kernel is for x86_64, this machine is {platform.machine()}")
     if os.geteuid():
-        raise Missing("only root can make the system disk (chroot); run `make lab` as root")
+        raise MissingError("only root can make the system disk (chroot); run `make lab` as root")
     if not (packages := missing()):
         return
     if shutil.which("apt-get") is None:
-        raise Missing(f"install first: {' '.join(packages)}")
+        raise MissingError(f"install first: {' '.join(packages)}")
     for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-qy", "--no-install-recommends", *packages]):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode and command[1] == "install":
-            raise Missing(f"cannot install {' '.join(packages)}:\n{done.stderr[-2000:]}")
+            raise MissingError(f"cannot install {' '.join(packages)}:\n{done.stderr[-2000:]}")
 
 
 def missing() -> list[str]:

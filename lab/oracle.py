@@ -1,5 +1,6 @@
-"""What really ran, told by the jobs themselves over a serial line and stamped here on arrival. Asks no network, no clock
-of a machine. One thread reads all the lines, so that their order is the order in which they came.
+"""What really ran, told by the jobs over a serial line and stamped here on arrival. Asks no network, no machine's clock.
+
+One thread reads all the lines, so that their order is the order in which they came.
 """
 
 from __future__ import annotations
