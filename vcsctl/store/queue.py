@@ -42,47 +42,49 @@ class Pending:
 
 
 class QueueReader:
-    """Reads the queue folder, each immutable file once."""
+    """Reads the queue folder, each immutable file once. The name of pending slots is used again: its inode tells."""
 
     def __init__(self, paths: Paths, faults: Faults) -> None:
         self._paths = paths
         self._faults = faults
-        self._known: dict[str, records.Stored[Request] | records.Stored[SlotsEntry]] = {}
+        self._known: dict[tuple[str, int], records.Stored[Request] | records.Stored[SlotsEntry]] = {}
 
     def read(self) -> dict[str, Pending]:
-        listed = {name: parts for name in files.names(self._paths.queue) if (parts := split_queue_name(name))}
-        for name in self._known.keys() - listed.keys():
-            del self._known[name]
+        listed = files.entries(self._paths.queue)
+        for gone in self._known.keys() - set(listed):
+            del self._known[gone]
         return self._pending(listed)
 
     def read_key(self, key: str) -> Pending | None:
         """What waits for one KEY, looked up anew."""
-        own = (name for name in files.names(self._paths.queue) if name.startswith(f"{key}."))
-        listed = {name: parts for name in own if (parts := split_queue_name(name)) and parts[0] == key}
-        return self._pending(listed).get(key)
+        own = [entry for entry in files.entries(self._paths.queue) if entry[0].startswith(f"{key}.")]
+        return self._pending(own).get(key)
 
-    def _pending(self, listed: dict[str, tuple[str, str, str]]) -> dict[str, Pending]:
+    def _pending(self, listed: list[tuple[str, int]]) -> dict[str, Pending]:
+        names = {name for name, _ in listed}
         pending: dict[str, Pending] = {}
-        for name, (key, identity, suffix) in sorted(listed.items()):
-            if suffix != "json":
+        for name, inode in sorted(listed):
+            parts = split_queue_name(name)
+            if parts is None or parts[2] != "json":
                 continue
-            stored = self._stored(name, key, identity)
+            key, identity, _ = parts
+            stored = self._stored(name, inode, key, identity)
             if stored is None:
                 continue
             before = pending.get(key, Pending(key))
             if isinstance(stored.value, SlotsEntry):
                 pending[key] = Pending(key, stored.value.first, stored.at, before.requests)
             else:
-                cancelled = f"{key}.{identity}.cancelled" in listed
+                cancelled = f"{key}.{identity}.cancelled" in names
                 queued = Queued(stored.value, stored.at, cancelled)
                 pending[key] = Pending(key, before.slots_first, before.slots_entered_at, (*before.requests, queued))
         return pending
 
     def _stored(
-        self, name: str, key: str, identity: str
+        self, name: str, inode: int, key: str, identity: str
     ) -> records.Stored[Request] | records.Stored[SlotsEntry] | None:
-        if name in self._known:
-            return self._known[name]
+        if (name, inode) in self._known:
+            return self._known[name, inode]
         path = f"{self._paths.queue}/{name}"
         stored: records.Stored[Request] | records.Stored[SlotsEntry] | None
         if identity == SLOTS:
@@ -96,7 +98,7 @@ class QueueReader:
             # A copy under another name would be claimed again and again: what is removed is the name it says.
             self._faults.add(path, f"cannot be used: it is the entry {said[1]} of {said[0]}, not what its name says")
             return None
-        self._known[name] = stored
+        self._known[name, inode] = stored
         return stored
 
 
@@ -134,8 +136,9 @@ def leave(paths: Paths, key: str, request_ids: tuple[str, ...], *, slots: bool) 
         files.remove(paths.slots_entry(key))
 
 
-def drop_claimed_slots(paths: Paths, key: str, watermark: datetime) -> None:
-    """Removes the entry of slots that a claim has taken: entered by a node that did not know of the claim yet."""
+def drop_slots_before(paths: Paths, key: str, first: datetime) -> None:
+    """Removes the entry of slots earlier than `first`: of some that a claim took, or that count no more. Another
+    node may have entered it before it knew."""
     stored = records.read(SlotsEntry, paths.slots_entry(key), Faults())
-    if stored is not None and stored.value.first <= watermark:
-        files.discard(paths.slots_entry(key))
+    if stored is not None and stored.value.first < first:
+        files.remove(paths.slots_entry(key))

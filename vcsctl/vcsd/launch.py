@@ -149,7 +149,7 @@ class Launcher:
         It started on a node, or before a push, that did not know the group. Such a node is another one, or this one
         earlier; the locks themselves tell of all the others.
         """
-        if not groups:
+        if not groups or self.peers.alone:
             return None
         for stored in self.index.read().values():
             claim = stored.value

@@ -203,7 +203,9 @@ class Loop:
     def _decide(self, key: str, now: datetime) -> Decision:
         self._undecided.add(key)
         try:
-            decision = decide(self.view(key, self.observer.state(key), key in self.runs.by_key), now)
+            found = self.observer.state(key)
+            self._drop_claimed_slots(key, found)
+            decision = decide(self.view(key, found, key in self.runs.by_key), now)
         except (StorageError, OSError) as error:
             self._fault(key, str(error))
             return Idle(key, str(error))
@@ -214,6 +216,13 @@ class Loop:
         if isinstance(decision, Start) and decision.plan.slot and not self.clocks.settled():
             return Idle(key, "the clock was set a moment ago", now + timedelta(seconds=_RETRY_AFTER_S))
         return decision
+
+    def _drop_claimed_slots(self, key: str, found: KeyState) -> None:
+        """An entry that a node made while another one claimed its slots would be shown until the next claim."""
+        pending = self.pending.get(key)
+        if pending and pending.slots_first and found.watermark and pending.slots_first <= found.watermark:
+            queue.drop_slots_before(self.paths, key, found.watermark + timedelta(microseconds=1))
+            self._queue_touched = True
 
     def _held(self) -> dict[str, Holder]:
         """Groups held by live runs: those they took, and those their services are declared in by now."""
@@ -285,7 +294,7 @@ class Loop:
         if wait.enters_queue and (entered is None or entered < wait.enters_queue):
             with contextlib.suppress(StorageError):
                 if entered is not None:  # of slots that were claimed, or count no more: not a place for these
-                    queue.leave(self.paths, wait.key, (), slots=True)
+                    queue.drop_slots_before(self.paths, wait.key, wait.enters_queue)
                 queue.enter_slots(self.paths, SlotsEntry(wait.key, wait.enters_queue))
                 self._queue_touched = True
 

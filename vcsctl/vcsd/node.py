@@ -54,6 +54,7 @@ class Node:
         self.config, self.paths, self._missing = config, paths, missing
         self.faults = Faults()
         self.snapshot = Snapshot({}, ())
+        self._schedules_before: dict[str, str | None] = {}  # KEY → digest published before, until the new one is
         self.services = Services(config.node, config.labels, timezone)
         self.overrides = OverridesReader(paths, self.faults)
         self.peers = Peers(paths, config.node, clocks)
@@ -117,9 +118,8 @@ class Node:
         self.loop.dirty |= touched  # first: whatever fails below, none of them is forgotten
         for problem in snapshot.all_problems:
             say(str(problem))
+        self._schedules_before |= {key: before.get(key) for key in touched}
         self.publish()
-        for key in touched:
-            self.loop.note_schedule(key, before.get(key))
         self.expire_overrides()
         say(f"catalog: {len(snapshot.units)} units, {len(touched)} changed")
 
@@ -130,6 +130,9 @@ class Node:
         self.peers.adopt_own(rows)
         self.loop.note_peers(self.peers.refresh())
         self.presence.unpublished = False
+        for key, schedule_digest in self._schedules_before.items():
+            self.loop.note_schedule(key, schedule_digest)
+        self._schedules_before.clear()
 
     def _row(self, name: str) -> dict[str, Any]:
         compiled = self.snapshot.units[name]
