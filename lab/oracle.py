@@ -1,4 +1,4 @@
-"""What really ran, told by the jobs over a serial line and stamped here on arrival. Asks no network, no machine's clock.
+"""What really ran, told by the jobs over a serial line and stamped here on arrival. Asks no machine for the time.
 
 One thread reads all the lines, so that their order is the order in which they came.
 """

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from lab.cell import Cell, Service
 from lab.channel import NoAnswerError
 from lab.image import Images
 from lab.machine import Machine
-from tests.checker import Asked, History, Recorded, violations
+from tests.checker import Asked, Claimed, History, Recorded, violations
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +120,10 @@ class Trial:
 
     # The verdict.
 
-    def judge(self, cell: Cell, *, settled: bool = True, stored: bool = True) -> None:
+    def judge(self, cell: Cell, *, settled: bool = True) -> None:
         """The shared checker on what the jobs told, what is on record and what was asked for."""
         executions = cell.oracle.executions()
-        rows = cell.rows() if stored else []
+        rows = cell.rows()
         recorded = [
             Recorded(
                 row["id"], row["key"], row["outcome"], row["cause"], row.get("slot"), row.get("attempt", 1),
@@ -130,8 +131,8 @@ class Trial:
             )
             for row in rows
         ]  # fmt: skip
-        claims = [f"{claim['key']}.{claim['fence']}" for claim in cell.claims() if claim.get("unit")] if stored else []
-        history = History(executions, recorded, claims, self._asked, settled=settled and stored)
+        claimed = [Claimed(f"{claim['key']}.{claim['fence']}", 0.0) for claim in cell.claims() if claim.get("unit")]
+        history = History(executions, recorded, claimed, self._asked, settled_until=inf if settled else 0.0)
         broken = violations(history)
         self.findings.failures += [f"the checker: {text}" for text in broken]
         self.findings.executions += len(executions)

@@ -4,16 +4,19 @@
 Each request has a thread of its own: a command that hangs on dead storage must not keep the next from being asked.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
 import threading
 import time
+from typing import Any
 
 PATH = "/opt/vcs/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def find_port():
+def find_port() -> str:
     while True:
         for name in os.listdir("/sys/class/virtio-ports") if os.path.isdir("/sys/class/virtio-ports") else ():
             with open(f"/sys/class/virtio-ports/{name}/name") as file:
@@ -22,7 +25,7 @@ def find_port():
         time.sleep(0.2)  # the driver is still finding its ports
 
 
-def run(request):
+def run(request: dict[str, Any]) -> dict[str, Any]:
     began_s = time.monotonic()
     child = subprocess.Popen(
         ["/bin/sh", "-c", request["command"]],
@@ -39,11 +42,11 @@ def run(request):
     return {"id": request["id"], "code": code, "output": output, "took_s": time.monotonic() - began_s}
 
 
-def main():
+def main() -> None:
     port = os.open(find_port(), os.O_RDWR)
     turn = threading.Lock()
 
-    def answer(request):
+    def answer(request: dict[str, Any]) -> None:
         try:
             reply = run(request)
         except OSError as error:

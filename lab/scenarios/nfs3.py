@@ -1,4 +1,4 @@
-"""NFS 3: refused without allow_nfs3; with it a dead node's group stays blocked, and `why` says what to do on the server."""
+"""NFS 3: refused without allow_nfs3; with it a dead node's group stays blocked, and `why` says what to do then."""
 
 from __future__ import annotations
 
