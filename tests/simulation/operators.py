@@ -110,4 +110,3 @@ class Operators:
             world.wake(node)
 
         world.ask(work, node)
-
