@@ -130,4 +130,3 @@ class Operators:
             world.wake(node)
 
         world.ask(work, node)
-
