@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -45,8 +46,8 @@ def describe(storage: Storage) -> str:
 def scratch_folder(paths: Paths) -> Iterator[str]:
     """A fresh directory for one test on the shared directory, removed afterwards; a killed test's is swept later."""
     folder = paths.self_test(os.urandom(6).hex())
-    make_folder(paths, folder)
     try:
+        make_folder(paths, folder)
         yield folder
     finally:
         tidy(paths, folder)
@@ -60,12 +61,19 @@ def make_folder(paths: Paths, folder: str) -> None:
 
 
 def tidy(paths: Paths, folder: str) -> None:
-    """Removes the folder of a test that is over, and those of tests that were killed long ago."""
-    remove_folder(folder)
-    _sweep(paths, time.time())
-    if not os.path.lexists(paths.cell):  # who tests a directory before its cell is made owns no part of it
-        with contextlib.suppress(OSError):
-            os.rmdir(paths.probe)
+    """Removes the folder of a test that is over, and those of tests that were killed long ago.
+
+    A signal that ends the test, by an exception, waits until this is done.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        remove_folder(folder)
+        _sweep(paths, time.time())
+        if not os.path.lexists(paths.cell):  # who tests a directory before its cell is made owns no part of it
+            with contextlib.suppress(OSError):
+                os.rmdir(paths.probe)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def remove_folder(folder: str) -> None:
