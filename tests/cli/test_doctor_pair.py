@@ -126,7 +126,7 @@ def test_storage_that_keeps_its_locks_to_itself_fails_on_both_sides(
     assert lines == peer_lines
     failed = [line for line in lines if line.startswith("FAILED")]
     assert len(failed) == 4, "each side's lock, and its child's"
-    assert all("locks do not hold between the two; use " in line for line in failed)
+    assert all("locks do not hold between the two; vcsctl doctor on each node says " in line for line in failed)
     assert any(line.startswith("skipped  hand-over") for line in lines)
 
 
