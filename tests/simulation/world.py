@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 
-from tests.checker import Asked, History, violations
+from tests.checker import Due, violations
 from tests.simulation.client import Server
 from tests.simulation.commands import Conduct
 from tests.simulation.disk import Disk
@@ -19,11 +19,13 @@ from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.seams import in_place
 from tests.simulation.witness import Witness
 from vcsctl.config import Config
+from vcsctl.domain.calendar import next_slot
 from vcsctl.domain.history import Row
-from vcsctl.domain.run import Request
+from vcsctl.domain.run import to_text
+from vcsctl.domain.unit import Daemon, schedule_of
 from vcsctl.errors import StorageError
 from vcsctl.runners.oneshot import Job
-from vcsctl.store import history, queue
+from vcsctl.store import history, nodes
 from vcsctl.store.cell import make_cell
 from vcsctl.store.paths import Paths
 
@@ -39,12 +41,13 @@ class Setting:
     catalog: Catalog
     lease_s: float | None = 30.0
     began_at: float = NOON - 20.0
-    poll_s: float = 2.0
+    poll_s: float = 3.0
     poll_busy_s: float = 1.0
-    heartbeat_s: float = 10.0
+    heartbeat_s: float = 5.0
     fair_after_s: float = 20.0
     jitter_s: float = 0.2
     server_offset_s: float = 0.0
+    with_cgroups: bool = True
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -58,13 +61,15 @@ class World:
         self.server = Server(self.scheduler, self.disk, self.scheduler.random)
         self.posix = Posix(self.scheduler, self.scheduler.random, setting.jitter_s)
         self.witness = Witness(self.scheduler)
-        self.disk.named = lambda path, inode: self.witness.linked(path, inode.data)
+        self.disk.named = lambda path, inode: self.witness.named(path, inode.data)
+        self.disk.unnamed = self.witness.unnamed
         self.paths = Paths(SHARE)
         self.nodes = [
             Node(self.scheduler, self.server, f"n{number + 1}", setting.lease_s) for number in range(setting.nodes)
         ]
         self.outside = Node(self.scheduler, self.server, "outside", setting.lease_s)  # no fault ever meets it
         self.catalogs: dict[str, Catalog] = {node.name: setting.catalog for node in self.nodes}
+        self.newest_catalog = setting.catalog
         self.managers: dict[str, Manager] = {}
         self.wanted: set[str] = set()  # nodes whose init system keeps vcsd running
         self.conduct: Callable[[Job], Conduct] = lambda job: Conduct(1.0)
@@ -138,6 +143,8 @@ class World:
             lambda job: self.conduct(job),
             self.witness.on_node(node.name),
             self._adopted,
+            self.tell,
+            with_cgroups=self.setting.with_cgroups,
         )
         self.managers[node.name] = manager
         boot = node.boots
@@ -177,19 +184,22 @@ class World:
         process.run(guarded)
         return process
 
-    def request(self, key: str, node: Node | None = None, within_s: float | None = None) -> None:
-        """`vcsctl run`: entered, then told."""
+    def wake(self, node: Node) -> None:
+        """The command tells the vcsd of its machine."""
+        manager = self.managers.get(node.name)
+        if manager is not None and manager.process.alive:
+            manager.wake()
 
-        def work() -> None:
-            identity = queue.new_request_id()
-            asker = (node or self.outside).name
-            queue.enter_request(self.paths, Request(identity, key, key.partition("@")[0], "op", asker, within_s))
-            self.witness.asked.append(Asked(identity, key, self.scheduler.now))
-            self.tell(f"asked for {key} ({identity})")
-            if (manager := self.managers.get(asker)) is not None:
-                manager.wake()
+    def reload(self, node: Node) -> None:
+        manager = self.managers.get(node.name)
+        if manager is not None and manager.process.alive:
+            manager.reload()
 
-        self.ask(work, node)
+    def drain(self, name: str) -> None:
+        self.ask(lambda: nodes.ask_to_drain(self.paths, nodes.Drain(name, "op")) and None)
+
+    def resume(self, name: str) -> None:
+        self.ask(lambda: nodes.resume(self.paths, name) and None)
 
     # What it came to.
 
@@ -209,8 +219,21 @@ class World:
             self.scheduler.run(self.scheduler.now + 1.0)
         return found
 
-    def history(self, *, calm_from: float, bound_s: float, settled_until: float) -> History:
-        return self.witness.history(self.rows(), calm_from=calm_from, bound_s=bound_s, settled_until=settled_until)
+    def due_slots(self, until: float) -> list[Due]:
+        """The slots that have counted since each schedule came into force, where none has changed since."""
+        found = []
+        for path, folder in sorted(self.disk.folders.items()):
+            parent, _, key = path.rpartition("/")
+            unit = self.newest_catalog.get(key.partition("@")[0])
+            marks = [inode.modified_ns for name, (inode, _) in folder.names.items() if name.startswith("since.")]
+            if parent != f"{SHARE}/state" or unit is None or not marks:
+                continue
+            schedule = None if isinstance(unit, Daemon) else schedule_of(unit, "UTC")
+            slot = datetime.fromtimestamp(max(marks) / 1e9, UTC)
+            while schedule is not None and (slot := next_slot(schedule, slot)).timestamp() < until:
+                found.append(Due(key, to_text(slot), slot.timestamp()))
+        return found
 
-    def violations(self, *, calm_from: float, bound_s: float, settled_until: float) -> list[str]:
-        return violations(self.history(calm_from=calm_from, bound_s=bound_s, settled_until=settled_until))
+    def violations(self, due: list[Due], *, calm_from: float, bound_s: float, settled_until: float) -> list[str]:
+        told = self.witness.history(self.rows(), due, calm_from=calm_from, bound_s=bound_s, settled_until=settled_until)
+        return violations(told)

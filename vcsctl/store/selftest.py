@@ -21,6 +21,7 @@ from vcsctl.store.storage_rules import BEST, fence_after_s, refusals
 
 RELEASE_PATIENCE_S = 5.0  # file systems in user space may tell their server a moment later
 _DEBRIS_AGE_S = 3600.0
+_MAKE_ATTEMPTS = 5
 
 
 def prove_storage(root: str, *, allow_nfs3: bool, fence_after: float | None) -> float | None:
@@ -54,10 +55,18 @@ def scratch_folder(paths: Paths) -> Iterator[str]:
 
 
 def make_folder(paths: Paths, folder: str) -> None:
+    """Where there is no cell yet, another test that ends may remove the common folder at the same time: then again."""
     with files.named_faults("write", folder):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(paths.probe, 0o755)
-        os.mkdir(folder, 0o755)
+        for attempt in range(_MAKE_ATTEMPTS):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(paths.probe, 0o755)
+            try:
+                os.mkdir(folder, 0o755)
+            except FileNotFoundError:
+                if attempt == _MAKE_ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
 
 def tidy(paths: Paths, folder: str) -> None:
