@@ -164,7 +164,7 @@ def decide(view: KeyView, now: datetime) -> Decision:
         cause, why = ("changed", "the schedule changed") if unit.enabled else ("disabled", "the service was disabled")
         ledger.drop(cause, why, first=retry.slot, last=retry.slot, attempt=retry.attempt)
         retry = None
-    if view.slots_first and due is None:
+    if view.slots_first and view.slots_first <= now and due is None:  # one to come: a node's clock is ahead of ours
         _drop_entry(view, unit, ledger)
     if due and now >= (limit := start_limit(unit, schedule, due.newest)):
         late = f"could not start by {to_text(limit)} (start_within)"
