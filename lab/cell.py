@@ -42,6 +42,7 @@ class Service:
     def text(self) -> str:
         words = ["/opt/lab/job", str(self.seconds), *(["stubborn"] if self.stubborn else [])]
         plan = {"schedule": "periodical", "period": self.period or 60, "enabled": self.period is not None}
+        plan = {} if "schedule" in self.keys else plan
         content = {"title": f"Laboratory: {self.name}", **plan, "groups": list(self.groups), "exec": words, **self.keys}
         return "".join(f"{key}: {json.dumps(value)}\n" for key, value in content.items())
 
