@@ -10,18 +10,18 @@ import click
 
 from vcsctl.cli.context import Context, show
 from vcsctl.cli.overview import Overview
-from vcsctl.domain.effective import fitting
-from vcsctl.domain.run import Claim, Request, StopRequest
-from vcsctl.domain.unit import Daemon
+from vcsctl.cli.tables import listed
+from vcsctl.cli.targets import Place, runnable
+from vcsctl.domain.run import Claim, Request, StopRequest, service_of
 from vcsctl.domain.values import parse_duration
 from vcsctl.errors import FAILED, NotRunningError, RefusedError, UsageError
-from vcsctl.runners.programs import missing_program
+from vcsctl.runners.linux import boot_id
 from vcsctl.runners.supervise import nudge
-from vcsctl.store import history, queue, state
-from vcsctl.store.overrides import read_override
+from vcsctl.store import files, history, queue, state
 from vcsctl.store.records import Faults
 from vcsctl.vcsd.control import ask
 
+node_option = click.option("--node", metavar="NODE", help="Only on this node.")
 _LOOK_S = 0.05
 _CERTAIN_AFTER_S = 10.0
 
@@ -30,29 +30,51 @@ _CERTAIN_AFTER_S = 10.0
 @click.argument("names", nargs=-1, required=True)
 @click.option("--wait", is_flag=True, help="Wait for the outcome; the exit code is 0 when it is ok.")
 @click.option("--within", metavar="TIME", help="Do not start later than this after now, for example 10m.")
+@node_option
 @click.pass_obj
-def run(context: Context, names: tuple[str, ...], wait: bool, within: str | None) -> None:
+def run(context: Context, names: tuple[str, ...], wait: bool, within: str | None, node: str | None) -> None:
     """Request a run now; it waits in the queue while its groups are busy.
+
+    One that runs on each of its nodes is requested on all of them, or on --node.
 
     Example: vcsctl run calculator --wait
     """
     within_s = _within(within)
-    for name in names:
-        refuse_if_impossible(context, name)
-        if not any(row.get("key") for row in context.published_everywhere(name)):
-            allowed = ", ".join(context.unit(name).nodes)
-            raise RefusedError(f"{name}: no known node may run it (allowed: {allowed}); see to its `nodes`")
+    found = {name: runnable(context, name, node) for name in dict.fromkeys(names)}  # all or none
     requests = []
     for name in names:
-        request = Request(queue.new_request_id(), context.key(name), name, context.user, context.config.node, within_s)
-        queue.enter_request(context.paths, request)
-        requests.append(request)
-        show(f"{name}: requested ({request.id})")
-    if ask(context.where.socket, {"do": "wake"}) is None:
-        click.echo("vcsctl: no vcsd answers on this machine; the request waits in the queue", err=True)
+        able = dict.fromkeys(place.key for place in found[name] if not place.missing)
+        for place in found[name]:
+            if place.key not in able:
+                click.echo(f"vcsctl: {place.key}: not requested, program missing: {place.missing}", err=True)
+        for key in able:
+            request = Request(queue.new_request_id(), key, name, context.user, context.config.node, within_s)
+            queue.enter_request(context.paths, request)
+            requests.append(request)
+            show(f"{key}: requested ({request.id})")
+    answered = ask(context.where.socket, {"do": "wake"}) is not None
+    for text in dict.fromkeys(_nobody(context, found[request.service], request.key, answered) for request in requests):
+        if text:
+            click.echo(f"vcsctl: {text}; the request waits in the queue", err=True)
     outcomes = [_wait(context, request) for request in requests] if wait else []
     if not all(outcomes):
         raise click.exceptions.Exit(FAILED)
+
+
+def _nobody(context: Context, places: list[Place], key: str, answered: bool) -> str:
+    """Why no node takes the request up just now; empty when one does. A vcsd that died a moment ago has not been
+    silent for long, but this machine's answers or does not."""
+    own = context.config.node
+    hindrances = {}
+    for place in places:
+        if place.key == key and not place.missing and (node := context.nodes.get(place.node)):
+            is_deaf = node.name == own and not answered
+            hindrances[node.name] = node.hindrance or ("not answering" if is_deaf else "")
+    if not all(hindrances.values()):
+        return ""
+    if list(hindrances) == [own] and not answered:
+        return "no vcsd answers on this machine"
+    return f"no node can take {key} now: {listed(f'{node} ({why})' for node, why in hindrances.items())}"
 
 
 def _within(text: str | None) -> float | None:
@@ -62,70 +84,89 @@ def _within(text: str | None) -> float | None:
         raise UsageError(f"--within {error}") from None
 
 
-def refuse_if_impossible(context: Context, name: str) -> None:
-    unit, _ = fitting(context.unit(name), read_override(context.paths, name))
-    if isinstance(unit, Daemon):
-        raise RefusedError(f"{name} is a daemon; restart it instead")
-    if missing := missing_program(unit):
-        raise RefusedError(f"{name}: program missing: {missing}; install it first")
-
-
 def _wait(context: Context, request: Request) -> bool:
-    """Follows the run that took the request up; whether it ended ok."""
+    """Follows the run that took the request up; whether it ended ok. The history follows from the KEY's records: it is
+    read only when they have changed."""
+    seen: set[str] | None = None
     while True:
-        for row in islice(history.read(context.paths, request.service), 200):
-            if request.id in row.requests and row.is_run:
-                show(f"{row.id}: {row.outcome}: {row.why}")
-                return row.outcome == "ok"
-            if request.id in row.requests and row.cause != "coalesced":
-                show(f"{request.id}: {row.outcome}: {row.why}")
-                return False
+        records = set(files.names(context.paths.state(request.key)))
+        if records != seen:
+            seen = records
+            for row in islice(history.read(context.paths, request.service), 200):
+                if request.id in row.requests and row.is_run:
+                    show(f"{row.id}: {row.outcome}: {row.why}")
+                    return row.outcome == "ok"
+                if request.id in row.requests and row.cause != "coalesced":
+                    show(f"{request.id}: {row.outcome}: {row.why}")
+                    return False
         time.sleep(_LOOK_S)
 
 
 @click.command()
 @click.argument("name")
 @click.option("--reason", default="", help="Why; it is recorded.")
+@node_option
 @click.pass_obj
-def stop(context: Context, name: str, reason: str) -> None:
-    """Stop the run of a service: its stop signal, then KILL after stop_timeout."""
+def stop(context: Context, name: str, reason: str, node: str | None) -> None:
+    """Stop the runs of a service: its stop signal, then KILL after stop_timeout. Works from any node."""
     context.row(name)
-    claim = live_claim(context, name)
-    if claim is None:
-        raise NotRunningError(f"{name} is not running")
-    written = state.write_stop(
-        context.paths, claim.key, claim.fence, StopRequest(context.user, context.config.node, reason)
-    )
+    claims = [claim for claim in live_claims(context, name).values() if node in (None, claim.node)]
+    if not claims:
+        if node is not None:
+            context.node(node)
+        raise NotRunningError(f"{name} is not running" + (f" on {node}" if node else ""))
+    for claim in claims:
+        _stop(context, claim, reason)
+
+
+def _stop(context: Context, claim: Claim, reason: str) -> None:
+    wish = StopRequest(context.user, context.config.node, reason)
+    written = state.write_stop(context.paths, claim.key, claim.fence, wish)
     show(f"{claim.run_id}: {'stop requested' if written else 'was asked to stop before'}")
+    # Any node's runner sees the file at its next proof; on this machine it is told to look now.
     answer = ask(context.where.socket, {"do": "stop", "key": claim.key})
     found = state.read_key(context.paths, claim.key, Faults())
-    if not (answer and answer.get("ok")) and found.started is not None:
-        nudge(found.started.value.pid, found.started.value.pid_started)
+    started = found.started.value if found.started else None
+    if not (answer and answer.get("ok")) and started and started.boot_id == boot_id():
+        nudge(started.pid, started.pid_started)
 
 
-def live_claim(context: Context, name: str) -> Claim | None:
-    found = Overview(context).running.get(context.key(name))
-    return found.value if found else None
+def live_claims(context: Context, name: str) -> dict[str, Claim]:
+    """The live runs of a service, by KEY."""
+    return {run.value.key: run.value for run in Overview(context).runs_of(name)}
 
 
 @click.command()
 @click.argument("name")
+@node_option
 @click.pass_obj
-def cancel(context: Context, name: str) -> None:
+def cancel(context: Context, name: str, node: str | None) -> None:
     """Cancel the waiting requests of a service. Certain when it returns."""
     context.row(name)
-    key = context.key(name)
-    pending = queue.QueueReader(context.paths, Faults()).read_key(key)
-    if pending is None or not pending.requests:
-        hint = f"; its slot waits there: `vcsctl disable {name}` drops it" if pending else ""
-        raise NotRunningError(f"{name} has no request in the queue{hint}")
-    for queued in pending.requests:
-        queue.cancel(context.paths, key, queued.request.id)
+    if node is not None:
+        context.node(node)
+    waiting = [one for one in _waiting(context, name) if node is None or one.key == f"{name}@{node}"]
+    requests = [queued.request for pending in waiting for queued in pending.requests]
+    if not requests:
+        hint = f"; its slot waits there: `vcsctl disable {name}` drops it" if waiting else ""
+        raise NotRunningError(f"{name} has no request in the queue" + (f" for {node}" if node else "") + hint)
+    for request in requests:
+        queue.cancel(context.paths, request.key, request.id)
     ask(context.where.socket, {"do": "wake"})
-    for queued in pending.requests:
-        if claim := _started_with(context, key, queued.request.id):
-            raise RefusedError(f"already started {claim.run_id}; stop it with: vcsctl stop {name}")
-        show(f"{queued.request.id}: cancelled")
+    too_late = []
+    for request in requests:
+        if claim := _started_with(context, request.key, request.id):
+            too_late.append(f"already started {claim.run_id}; stop it with: vcsctl stop {name}")
+        else:
+            show(f"{request.id}: cancelled")
+    if too_late:
+        raise RefusedError("\n".join(dict.fromkeys(too_late)))
+
+
+def _waiting(context: Context, name: str) -> list[queue.Pending]:
+    """What is in the queue for its KEYs, requests that were cancelled before included."""
+    pending = queue.QueueReader(context.paths, Faults()).read()
+    return [pending[key] for key in sorted(pending) if service_of(key) == name]
 
 
 def _started_with(context: Context, key: str, request_id: str) -> Claim | None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from vcsctl.cli.act import live_claim, really_started, refuse_if_impossible, stop
+from vcsctl.cli.act import live_claims, really_started, stop
 from vcsctl.cli.context import Context, show
+from vcsctl.cli.targets import places, refuse_without_program
 from vcsctl.domain.effective import changed_by
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.parsed import FieldError
-from vcsctl.domain.run import to_text
 from vcsctl.errors import RefusedError, UsageError
 from vcsctl.store.override_change import change_override
 from vcsctl.store.overrides import read_override
-from vcsctl.store.records import append_line
 from vcsctl.vcsd.control import ask
 
 reason_option = click.option("--reason", default="", help="Why; it is recorded.")
@@ -40,14 +38,9 @@ def _change(context: Context, name: str, changes: Mapping[str, Any], reason: str
         raise UsageError(f"{name}: {error.key}: {error}") from None
     if after == before:
         return False
-    _audit(context, name, {"changes": dict(changes), "reason": reason})
+    context.audit(service=name, changes=dict(changes), reason=reason)
     ask(context.where.socket, {"do": "wake"})
     return True
-
-
-def _audit(context: Context, name: str, what: dict[str, Any]) -> None:
-    line = {"at": to_text(datetime.now(UTC)), "by": context.user, "service": name, **what}
-    append_line(context.paths.audit(context.config.node), json.dumps(line).encode() + b"\n")
 
 
 @click.command()
@@ -58,7 +51,7 @@ def enable(context: Context, names: tuple[str, ...], reason: str) -> None:
     """Enable services. Nothing retroactive: only slots from now on count."""
     for name in names:
         if context.unit(name).schedule != "daemon":
-            refuse_if_impossible(context, name)
+            refuse_without_program(context, name, places(context, name))
         else:
             raise RefusedError(f"{name}: daemon services are not run by this version")
     for name in names:
@@ -77,15 +70,17 @@ def disable(ctx: click.Context, names: tuple[str, ...], now: bool, reason: str) 
         context.unit(name)  # all or none, as far as a typo goes
     too_late = []
     for name in names:
-        before = live_claim(context, name)
+        before = live_claims(context, name)
         show(f"{name}: {'disabled' if _change(context, name, {'enabled': 'false'}, reason) else 'is disabled already'}")
-        claim = live_claim(context, name)
-        if claim and now:
-            ctx.invoke(stop, name=name, reason=reason or "disabled")
-        elif claim and before and before.fence == claim.fence:
-            show(f"{name}: {claim.run_id} goes on; `vcsctl stop {name}` stops it")
-        elif claim and really_started(context, claim.key, claim.__eq__):
-            too_late.append(f"already started {claim.run_id}; stop it with: vcsctl stop {name}")
+        claims = live_claims(context, name)
+        if claims and now:
+            ctx.invoke(stop, name=name, reason=reason or "disabled", node=None)
+            continue
+        for key, claim in claims.items():
+            if key in before and before[key].fence == claim.fence:
+                show(f"{name}: {claim.run_id} goes on; `vcsctl stop {name}` stops it")
+            elif really_started(context, key, claim.__eq__):
+                too_late.append(f"already started {claim.run_id}; stop it with: vcsctl stop {name}")
     if too_late:
         raise RefusedError("\n".join(too_late))
 
@@ -127,7 +122,7 @@ def revert(context: Context, names: tuple[str, ...]) -> None:
             continue
         # The moment stays: a schedule that comes back starts nothing of what lies before.
         change_override(context.paths, name, lambda _, moment: Override({}, moment))
-        _audit(context, name, {"reverted": sorted(before.fields)})
+        context.audit(service=name, reverted=sorted(before.fields))
         ask(context.where.socket, {"do": "wake"})
         show(f"{name}: reverted ({', '.join(sorted(before.fields))})")
 

@@ -21,8 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("show", "Show what waits, since when and for what."),
     "history": ("show", "Show the recorded outcomes of a service."),
     "logs": ("show", "Print the log of a run."),
-    "why": ("explain", "Explain what a service does next, and why."),
-    "calendar": ("explain", "Show the next slots of a service or an expression."),
+    "why": ("why", "Explain what a service does next, and why."),
+    "calendar": ("calendar", "Show the next slots of a service or an expression."),
     "run": ("act", "Request a run now."),
     "stop": ("act", "Stop the run of a service."),
     "cancel": ("act", "Cancel the waiting requests of a service."),
@@ -30,9 +30,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "disable": ("change", "Disable services: no slot starts any more."),
     "set": ("change", "Change the schedule or timeout of a service by hand."),
     "revert": ("change", "Take back what was changed by hand."),
+    "nodes": ("nodes", "Show the nodes of the cell; forget one."),
+    "drain": ("drain", "Let a node start nothing more."),
+    "resume": ("drain", "Let a drained node start runs again."),
+    "init": ("init", "Make the cell on the shared directory."),
     "reload": ("units", "Read the unit files again."),
     "cat": ("units", "Show the files that make up a unit."),
     "verify": ("units", "Check unit files."),
+    "doctor": ("doctor", "Prove that the shared directory can be trusted."),
 }
 
 

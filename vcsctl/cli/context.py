@@ -10,16 +10,21 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vcsctl.cli.catalogs import Catalogs
+from vcsctl.cli.cell_nodes import CellNode, read_nodes, unknown_node
 from vcsctl.config import Config, Places, load_config, places
-from vcsctl.errors import TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
-from vcsctl.store import nodes
-from vcsctl.store.cell import open_cell
+from vcsctl.domain.run import to_text
+from vcsctl.errors import TRY_AGAIN, RefusedError, UnknownUnitError, UsageError
+from vcsctl.store.cell import Cell, open_cell
+from vcsctl.store.nodes import NodeUnits
 from vcsctl.store.paths import Paths
+from vcsctl.store.records import append_line
 
 if TYPE_CHECKING:
     from vcsctl.domain.unit import Unit
@@ -46,21 +51,31 @@ class Context:
     @cached_property
     def paths(self) -> Paths:
         paths = Paths(self.config.shared_dir)
-        open_cell(paths)
+        self.refuse_another(open_cell(paths))
         return paths
 
-    @cached_property
-    def published(self) -> nodes.NodeUnits:
-        """The units as this node's vcsd published them; on a machine without one, as any node did."""
-        for node in (self.config.node, *nodes.nodes_with_units(self.paths)):
-            if (units := nodes.read_units(self.paths, node)) is not None:
-                return units
-        raise StorageError(f"no vcsd has published its units in {self.paths.root} yet; start vcsd")
+    def refuse_another(self, cell: Cell) -> None:
+        if self.config.cell not in (None, cell.id):
+            where, expected = self.config.shared_dir, self.config.cell
+            raise RefusedError(f"{where} is cell {cell.id}, vcs.yaml expects {expected}; mount the right one")
 
-    def published_everywhere(self, name: str) -> list[dict[str, Any]]:
-        """What each node says of a service."""
-        published = [nodes.read_units(self.paths, node) for node in nodes.nodes_with_units(self.paths)]
-        return [units.units[name] for units in published if units and name in units.units]
+    @cached_property
+    def nodes(self) -> dict[str, CellNode]:
+        return read_nodes(self.paths, self.config.node)
+
+    @cached_property
+    def catalogs(self) -> Catalogs:
+        return Catalogs(self.paths, self.nodes, self.config.node)
+
+    @property
+    def published(self) -> NodeUnits:
+        """The units of the cell, as its nodes published them: every command works on a machine without vcsd too."""
+        return self.catalogs.published
+
+    def node(self, name: str) -> CellNode:
+        if name not in self.nodes:
+            raise unknown_node(name, self.nodes)
+        return self.nodes[name]
 
     def row(self, name: str) -> dict[str, Any]:
         if name not in self.published.units:
@@ -82,13 +97,15 @@ class Context:
 
         return from_plain(row["plain"])
 
-    def key(self, name: str) -> str:
-        return self.row(name)["key"] or name
-
     @cached_property
     def user(self) -> str:
         login = os.environ.get("SUDO_USER") or getpass.getuser()
         return login if login.isprintable() else str(os.getuid())
+
+    def audit(self, **what: Any) -> None:
+        """Puts on record who changed what."""
+        line = {"at": to_text(datetime.now(UTC)), "by": self.user, **what}
+        append_line(self.paths.audit(self.config.node), json.dumps(line).encode() + b"\n")
 
 
 def show(text: str) -> None:

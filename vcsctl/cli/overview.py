@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from vcsctl.cli.cell_nodes import why_none_can
 from vcsctl.cli.context import Context
 from vcsctl.cli.tables import value_text
 from vcsctl.domain.history import Row
 from vcsctl.domain.holder import Holder, waits_for_group
 from vcsctl.domain.override import Override
-from vcsctl.domain.run import Claim
-from vcsctl.store import files, history, records
+from vcsctl.domain.run import Claim, service_of
+from vcsctl.store import history, running
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, QueueReader
 from vcsctl.store.records import Faults, Stored
 
 NO_KIND = "none"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 KINDS = (("daemon", "Daemon"), ("periodical", "Periodical"), ("fixed-time", "Fixed Time"), (NO_KIND, "Not Loaded"))
 
 
@@ -34,8 +36,8 @@ class Line:
     allowed_nodes: tuple[str, ...]  # none: all of them
     run_groups: tuple[str, ...]
     last_run: Row | None
-    running: Stored[Claim] | None
-    queued_since: datetime | None
+    runs: tuple[Stored[Claim], ...]  # with `run_on: each` one a node
+    queued_since: datetime | None  # the oldest of its KEYs
     waits_for: str
     kind: str
     title: str
@@ -55,14 +57,8 @@ class Overview:
 
     @cached_property
     def running(self) -> dict[str, Stored[Claim]]:
-        """Live runs by KEY: those of the index that have no outcome yet."""
-        found = {}
-        for name in files.names(self.paths.running):
-            if name.endswith(".json") and not name.startswith("."):
-                claim = records.read(Claim, f"{self.paths.running}/{name}", self.faults)
-                if claim and files.read(self.paths.end(claim.value.key, claim.value.fence)) is None:
-                    found[claim.value.key] = claim
-        return found
+        """Live runs by KEY."""
+        return running.live(self.paths, self.faults)
 
     @cached_property
     def pending(self) -> dict[str, Pending]:
@@ -78,20 +74,78 @@ class Overview:
     def overrides(self) -> dict[str, Override]:
         return OverridesReader(self.paths, self.faults).read()
 
-    @cached_property
-    def last(self) -> dict[str, Row]:
-        return history.read_last(self.paths)
-
-    def waits_for(self, key: str, groups: tuple[str, ...]) -> str:
+    def waits_for(self, key: str) -> str:
         """The sentence of vcsd's log, from the same facts."""
         if key in self.running:
             return f"its own run {self.running[key].value.run_id} is not over"
-        for group in sorted(groups):
+        service = service_of(key)
+        for group in self.context.catalogs.groups(service):
             for claim in self.running.values():
-                declared = (self.context.published.units.get(claim.value.service) or {}).get("plain") or {}
-                if group in claim.value.groups or group in declared.get("groups", ()):
+                if self._holds(claim.value, group):
                     return waits_for_group(group, Holder(claim.value.run_id, claim.value.node))
-        return "starts next"
+        plain = (self.context.published.units.get(service) or {}).get("plain") or {}
+        return why_none_can(key, plain, self.context.nodes.values()) or "starts next"
+
+    def _holds(self, claim: Claim, group: str) -> bool:
+        """By its claim, or since any node declares its service in that group by now."""
+        return group in claim.groups or group in self.context.catalogs.groups(claim.service)
+
+    def in_its_way(self, key: str) -> list[Stored[Claim]]:
+        """The live runs that the KEY cannot run beside: its own, and those that hold one of its groups."""
+        groups = self.context.catalogs.groups(service_of(key))
+        return [
+            run
+            for run in self.running.values()
+            if run.value.key == key or any(self._holds(run.value, group) for group in groups)
+        ]
+
+    def runs_on(self, node: str) -> list[str]:
+        return sorted(run.value.run_id for run in self.running.values() if run.value.node == node)
+
+    def runs_of(self, service: str) -> tuple[Stored[Claim], ...]:
+        """Its live runs, the oldest first."""
+        return self._runs.get(service, ())
+
+    @cached_property
+    def _runs(self) -> dict[str, tuple[Stored[Claim], ...]]:
+        found: dict[str, tuple[Stored[Claim], ...]] = {}
+        for claim in sorted(self.running.values(), key=lambda claim: (claim.at, claim.value.key)):
+            found[claim.value.service] = (*found.get(claim.value.service, ()), claim)
+        return found
+
+    def waiting(self, service: str) -> list[Pending]:
+        """What waits for its KEYs, the oldest first."""
+        return self._waiting.get(service, [])
+
+    @cached_property
+    def _waiting(self) -> dict[str, list[Pending]]:
+        found: dict[str, list[Pending]] = {}
+        for pending in self.queue:
+            found.setdefault(service_of(pending.key), []).append(pending)
+        return found
+
+    @cached_property
+    def queue(self) -> list[Pending]:
+        return sorted(self.pending.values(), key=lambda pending: (pending.place or _NEVER, pending.key))
+
+    @cached_property
+    def last_of_key(self) -> dict[str, Row]:
+        return history.read_last(self.paths)
+
+    @cached_property
+    def last(self) -> dict[str, Row]:
+        """The last run of each service, on whichever node."""
+        found: dict[str, Row] = {}
+        for row in self.last_of_key.values():
+            if row.service not in found or row.at > found[row.service].at:
+                found[row.service] = row
+        return found
+
+    def keys(self, service: str) -> list[str]:
+        """What runs once at a time of it: those of its nodes, and those of a former declaration that still live."""
+        declared = {row["key"] for row in self.context.catalogs.rows(service).values()} - {""}
+        live = {run.value.key for run in self.runs_of(service)} | {one.key for one in self.waiting(service)}
+        return sorted(declared | live) or [service]
 
     def lines(self) -> list[Line]:
         return [self.line(name, row) for name, row in sorted(self.context.published.units.items())]
@@ -109,9 +163,10 @@ class Overview:
             notes.append(f"program missing: {row['missing']}")
         if row["stale"]:
             notes.append("unit file broken: the last good version is in force")
-        key = row["key"] or name
-        pending = self.pending.get(key)
-        groups = tuple(plain.get("groups", ()))
+        for node, differing in self.context.catalogs.differences.items():
+            if name in differing:
+                notes.append(f"node {node} differs: {differing[name]}")
+        waiting = self.waiting(name)
         if row["masked"] or row["broken"]:
             status = "masked" if row["masked"] else "broken"
         else:
@@ -121,11 +176,11 @@ class Overview:
             name,
             schedule_words(plain),
             tuple(plain.get("nodes", ())),
-            groups,
-            self.last.get(key),
-            self.running.get(key),
-            pending.place if pending else None,
-            self.waits_for(key, groups) if pending else "",
+            tuple(plain.get("groups", ())),
+            self.last.get(name),
+            self.runs_of(name),
+            waiting[0].place if waiting else None,
+            self.waits_for(waiting[0].key) if waiting else "",
             plain.get("schedule", NO_KIND),
             plain.get("title", ""),
             plain.get("description", ""),

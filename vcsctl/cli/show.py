@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -14,12 +14,13 @@ import click
 
 from vcsctl.cli.context import Context, in_time, show, show_json
 from vcsctl.cli.overview import KINDS, NO_KIND, Line, Overview
-from vcsctl.cli.tables import local, seconds, table
+from vcsctl.cli.tables import listed, local, seconds, table
 from vcsctl.domain.history import Row
-from vcsctl.domain.run import parse_run_id, service_of, to_text
+from vcsctl.domain.run import Claim, parse_run_id, service_of, to_text
 from vcsctl.domain.values import NAME_PATTERN
 from vcsctl.errors import NotRunningError, UsageError
-from vcsctl.store import history, nodes
+from vcsctl.store import history
+from vcsctl.store.records import Stored
 
 HEADER = ("STATUS", "NAME", "SCHEDULE", "ALLOWED NODES", "RUN GROUPS", "LAST RUN", "IN QUEUE")
 output_option = click.option(
@@ -49,52 +50,76 @@ def _status(context: Context, name: str | None, output: str) -> None:
     for problem in _problems(context, overview, name):
         show(problem)
     for kind, title in KINDS:
-        rows = [_cells(line) for line in lines if line.kind == kind]
+        rows = [_cells(line, len(context.nodes) > 1) for line in lines if line.kind == kind]
         if rows:
             show(f"{title}")
             for text in table(HEADER, rows):
                 show(f"  {text}")
             show("")
     if name is not None:
-        _details(lines[0])
+        _details(overview, lines[0])
     elif any(line.notes for line in lines):
         show("* `vcsctl status NAME` says more")
 
 
-def _details(line: Line) -> None:
+def _details(overview: Overview, line: Line) -> None:
     if line.kind != NO_KIND:
         if line.title or line.description:
             show(": ".join(filter(None, (line.title, line.description))))
         show(f"provider: {line.provider}")
     for note in line.notes:
         show(note)
+    keys = overview.keys(line.name)
+    if keys != [line.name]:
+        for text in table(("KEY", "LAST RUN", "IN QUEUE"), [_key_cells(overview, key) for key in keys]):
+            show(text)
+
+
+def _key_cells(overview: Overview, key: str) -> tuple[str, ...]:
+    run, pending = overview.running.get(key), overview.pending.get(key)
+    last = _last_words((run,) if run else (), overview.last_of_key.get(key), False)
+    return key, last, _queue_words(pending.place, overview.waits_for(key)) if pending else "-"
 
 
 def _problems(context: Context, overview: Overview, name: str | None) -> list[str]:
     """What is wrong comes first; of the unit files' faults, those of the service asked for."""
-    found = [text for text in context.published.problems if ": warning: " not in text]
-    if name:
-        found = [text for text in found if f"/{name}.yaml" in text]
+    found = [
+        f"on {where}: {text}" if where else text
+        for where, text in context.catalogs.problems()
+        if ": warning: " not in text and (not name or f"/{name}.yaml" in text)
+    ]
     found += map(str, overview.faults.problems.values())
-    for node, state in nodes.read_states(context.paths).items():
-        found += state.value.faults
-        silent_s = (datetime.now(UTC) - state.at).total_seconds()
-        if silent_s > 3 * state.value.heartbeat_s:
-            found.append(f"vcsd on node {node} has been silent for {seconds(silent_s)}")
+    for node in context.nodes.values():
+        faults = node.state.faults if node.state else ()
+        found += [f"on {node.name}: {text}" for text in faults] if len(context.nodes) > 1 else faults
+        found += node.problems
+    for where, differing in context.catalogs.differences.items():
+        texts = [f"{service} ({what})" for service, what in differing.items() if name in (None, service)]
+        if texts:
+            found.append(f"node {where} differs: {listed(texts)}")
     return [f"problem: {text}" for text in dict.fromkeys(found)]
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: Line, where: bool) -> tuple[str, ...]:
+    """`where`: say on which nodes it runs, which goes without saying in a cell of one."""
     notes = " *" if line.notes else ""
-    if line.running:
-        last = f"running since {local(line.running.at)}"
-    elif line.last_run:
-        last = f"{local(line.last_run.at)} {line.last_run.outcome} {seconds(line.last_run.duration_s)}".rstrip()
-    else:
-        last = "-"
-    queued = f"since {local(line.queued_since)}, {line.waits_for}" if line.queued_since else "-"
-    where, groups = ", ".join(line.allowed_nodes) or "all", ", ".join(line.run_groups) or "-"
-    return (line.status + notes, line.name, line.schedule, where, groups, last, queued)
+    allowed, groups = ", ".join(line.allowed_nodes) or "all", ", ".join(line.run_groups) or "-"
+    last, queued = _last_words(line.runs, line.last_run, where), _queue_words(line.queued_since, line.waits_for)
+    return (line.status + notes, line.name, line.schedule, allowed, groups, last, queued)
+
+
+def _last_words(runs: Sequence[Stored[Claim]], last: Row | None, where: bool) -> str:
+    if runs:
+        nodes = f" on {listed(sorted(run.value.node for run in runs))}" if where else ""
+        return f"running since {local(runs[0].at)}{nodes}"
+    if last is None:
+        return "-"
+    node = f" on {last.node}" if where else ""
+    return f"{local(last.at)} {last.outcome} {seconds(last.duration_s)}".rstrip() + node
+
+
+def _queue_words(since: datetime | None, waits_for: str) -> str:
+    return f"since {local(since)}, {waits_for}" if since else "-"
 
 
 def _plain(line: Line) -> dict[str, Any]:
@@ -108,7 +133,8 @@ def _plain(line: Line) -> dict[str, Any]:
         "schedule": line.schedule,
         "allowed_nodes": list(line.allowed_nodes),
         "run_groups": list(line.run_groups),
-        "running": line.running.value.run_id if line.running else None,
+        "running": line.runs[0].value.run_id if line.runs else None,
+        "runs": [{"id": run.value.run_id, "node": run.value.node, "since": to_text(run.at)} for run in line.runs],
         "last_run": _row(line.last_run) if line.last_run else None,
         "queued_since": to_text(line.queued_since) if line.queued_since else None,
         "waits_for": line.waits_for or None,
@@ -131,13 +157,10 @@ def queue(context: Context, output: str) -> None:
 def _queue(context: Context, output: str) -> None:
     overview = Overview(context)
     entries = []
-    for key, pending in sorted(
-        overview.pending.items(), key=lambda item: (item[1].place or datetime.now(UTC), item[0])
-    ):
-        plain = (context.published.units.get(service_of(key)) or {}).get("plain") or {}
+    for pending in overview.queue:
         what = [queued.request.id for queued in pending.requests]
         what += [f"slot {to_text(pending.slots_first)}"] if pending.slots_first else []
-        entries.append((key, pending.place, what, overview.waits_for(key, tuple(plain.get("groups", ())))))
+        entries.append((pending.key, pending.place, what, overview.waits_for(pending.key)))
     if output == "json":
         fields = ("key", "since", "entries", "waits_for")
         rows = [(key, to_text(place) if place else None, what, why) for key, place, what, why in entries]

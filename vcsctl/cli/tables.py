@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 
@@ -24,6 +24,25 @@ def seconds(duration_s: float | None) -> str:
         return f"{duration_s:.1f}s"
     minutes, rest = divmod(int(duration_s), 60)
     return f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m{rest:02}s"
+
+
+def age(duration_s: float) -> str:
+    """How long something has lasted, as roughly as one would say it."""
+    minutes, second = divmod(int(max(0.0, duration_s)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d{hour:02}h"
+    if hours:
+        return f"{hours}h{minute:02}m"
+    return f"{minutes}m{second:02}s" if minutes else f"{second} s"
+
+
+def listed(texts: Iterable[str], most: int = 5) -> str:
+    """Some of many: what does not fit is counted."""
+    found = list(texts)
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
+    return ", ".join((*found[:most], *more))
 
 
 def value_text(value: object) -> str:

@@ -37,9 +37,9 @@ def become_subreaper() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with_parent() -> None:
-    """SIGKILL for this process when its parent dies. Reset by a change of user, so set it last before exec."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """A signal for this process when its parent dies. Reset by a change of user, so set it last before exec."""
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def fork() -> int:
@@ -72,6 +72,15 @@ def fork_into_cgroup(cgroup: str) -> int:
 def boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
+
+
+def machine_id() -> str:
+    """What tells this machine from all others, whatever they are called; empty where the system does not say."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            return file.read(64).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def process_started(pid: int) -> int | None:

@@ -135,7 +135,14 @@ _NOT_OURS = (
 
 
 def read_changed_units(paths: Paths, node: str, known: Identity | None) -> tuple[Identity, NodeUnits] | None:
-    """What a node has published and which file that was; None when it is the one `known`, absent or damaged.
+    """What a node has published and which file that was; None when it is the one `known`, absent or damaged."""
+    found = read_units_text(paths, node, known)
+    units = units_of(found[1]) if found else None
+    return (found[0], units) if found and units else None
+
+
+def read_units_text(paths: Paths, node: str, known: Identity | None = None) -> tuple[Identity, bytes] | None:
+    """The same, unread.
 
     The file is opened each time: over NFS the answers of stat() may be seconds old, those of open() are not.
     """
@@ -150,17 +157,24 @@ def read_changed_units(paths: Paths, node: str, known: Identity | None) -> tuple
                 data = b""
                 while part := os.read(descriptor, status.st_size + 1 - len(data)):
                     data += part
+                return identity, data
             finally:
                 os.close(descriptor)
-        content = json.loads(data)
-        return identity, NodeUnits(content["node"], content["timezone"], content["units"], content["problems"])
     except StorageError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOT_OURS:
             return None
         raise
+
+
+def units_of(text: bytes) -> NodeUnits | None:
+    """None for what is damaged or not ours."""
+    try:
+        content = json.loads(text)
+        return NodeUnits(content["node"], content["timezone"], content["units"], content["problems"])
     except (ValueError, KeyError, TypeError):
         return None
 
 
 def nodes_with_units(paths: Paths) -> list[str]:
-    return sorted(name.removesuffix(".units.json") for name in files.names(paths.nodes) if name.endswith(".units.json"))
+    found = (name.removesuffix(".units.json") for name in files.names(paths.nodes) if name.endswith(".units.json"))
+    return sorted(filter(is_part, found))

@@ -14,7 +14,7 @@ import schedule
 
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
-from vcsctl.errors import StorageError, VcsError
+from vcsctl.errors import RefusedError, StorageError, VcsError
 from vcsctl.runners import cgroups, compiler, linux, oneshot
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.supervise import Runs, nudge
@@ -102,6 +102,14 @@ class Daemon:
         config = self.config
         return prove_storage(self.paths.root, allow_nfs3=config.allow_nfs3, fence_after=config.fence_after)
 
+    def _prove_storage_again(self) -> None:
+        """It may have been mounted anew, with other options, or its server may give another lease."""
+        try:
+            self.loop.launcher.fence_after_s = self._prove_storage()
+            self.node.presence.untrusted = ""
+        except RefusedError as error:
+            self.node.presence.untrusted = str(error)
+
     def _storage_trouble(self, error: StorageError) -> None:
         """Said once, not at every try."""
         if self._trouble != (text := str(error)):
@@ -187,6 +195,7 @@ class Daemon:
         self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self.node.beat)
         self.chores.every(1).seconds.do(self._guarded, lambda: self.node.recorder.prune(MOST_PRUNED_AT_ONCE))
         self.chores.every().hour.do(self._guarded, self._sweep)
+        self.chores.every().hour.do(self._guarded, self._prove_storage_again)
         self.chores.every().hour.do(self._guarded, lambda: history.compact_last(self.paths, self.config.node))
         self.chores.every().hour.do(self._guarded, self.node.expire_overrides)
         self._guarded(self.node.beat)

@@ -27,7 +27,7 @@ class Machine:
 
 
 class Presence:
-    """`drained`, `unpublished`: set by who knows it."""
+    """`drained`, `unpublished`, `untrusted` (why the storage is not to be trusted with locks): set by who knows it."""
 
     def __init__(self, paths: Paths, config: Config, machine: Machine, clocks: Clocks, peers: Peers) -> None:
         self._paths = paths
@@ -42,6 +42,7 @@ class Presence:
         self._impostor = ""
         self.drained = False
         self.unpublished = False
+        self.untrusted = ""
 
     @property
     def node(self) -> str:
@@ -49,8 +50,8 @@ class Presence:
 
     def claims_nothing(self) -> str:
         """Why this node starts nothing at present; empty when it does."""
-        if self._impostor:
-            return self._impostor
+        if self._impostor or self.untrusted:
+            return self._impostor or self.untrusted
         if self.drained:
             return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that"
         if self.unpublished:

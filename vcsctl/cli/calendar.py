@@ -1,4 +1,4 @@
-"""why, calendar: what a service does next and the facts behind it, by the same functions that vcsd decides with."""
+"""calendar: the slots of a service or of an expression, by the function that vcsd decides with."""
 
 from __future__ import annotations
 
@@ -10,75 +10,18 @@ from itertools import islice
 import click
 
 from vcsctl.cli.context import Context, in_time, show, show_json
-from vcsctl.cli.overview import Overview, outdated_notes
+from vcsctl.cli.overview import Overview
 from vcsctl.cli.show import output_option
-from vcsctl.cli.tables import local, value_text
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, next_slot
-from vcsctl.domain.effective import fitting, in_force
-from vcsctl.domain.reconcile import Start, Wait, decide
+from vcsctl.domain.effective import fitting
 from vcsctl.domain.run import to_text
-from vcsctl.domain.unit import Daemon, schedule_of, schedule_text
+from vcsctl.domain.unit import Daemon, schedule_of
 from vcsctl.errors import UsageError
-from vcsctl.store import state
 from vcsctl.store.cell import read_cell, system_timezone
 from vcsctl.store.paths import Paths
-from vcsctl.vcsd.observe import Observer
-from vcsctl.vcsd.services import Service, schedule_digest
 
 _YEARS = range(1970, 3000)  # beyond, a typo is likelier than a wish, and the calendar's arithmetic ends at 9999
-
-
-@click.command()
-@click.argument("name")
-@click.pass_obj
-def why(context: Context, name: str) -> None:
-    """Explain what a service does next, and why."""
-    in_time(lambda: _why(context, name))
-
-
-def _why(context: Context, name: str) -> None:
-    overview = Overview(context)
-    row = context.row(name)
-    if row["plain"] is None:
-        what = "an empty file masks it" if row["masked"] else "its unit file is broken and was never good"
-        show(f"nothing starts it: {what}; see `vcsctl cat {name}` and `vcsctl status {name}`")
-        return
-    unit, key = context.unit(name), context.key(name)
-    override = overview.overrides.get(name)
-    current, unfit = fitting(unit, override)
-    if unfit:
-        show(unfit)
-    show(f"declared: {'enabled' if unit.enabled else 'disabled'}, {schedule_text(unit)}")
-    counting = in_force(override, unit)
-    for field, changed in counting.items():
-        reason = f" ({changed.reason})" if changed.reason else ""
-        show(f"override: {field}={value_text(changed.value)} by {changed.by} at {local(changed.at)}{reason}")
-    for note in outdated_notes(name, (override.fields.keys() if override else set()) - counting.keys()):
-        show(note)
-    if row["stale"]:
-        show("unit file: broken; the last good version is in force")
-    if row["missing"]:
-        show(f"program missing: {row['missing']}")
-    schedule = None if isinstance(current, Daemon) else schedule_of(current, context.published.timezone)
-    moment = override.moment if override else None
-    service = Service(name, key, unit, current, schedule, schedule_digest(current, schedule), moment)
-    observer = Observer(context.paths, state.StateReader(context.paths, overview.faults))
-    found = observer.state(key)
-    if found.run is not None:
-        end = f"{found.end.value.outcome}: {found.end.value.why}" if found.end else "no outcome yet"
-        show(f"last claim: {found.run.value.run_id} on {found.run.value.node}, {found.run.value.why}; {end}")
-    if found.watermark:
-        show(f"slots up to {to_text(found.watermark)} are claimed")
-    view = observer.view(service, found, overview.pending.get(key), current.groups, live=key in overview.running)
-    decision = decide(view, datetime.now(UTC))
-    if isinstance(decision, Start | Wait):
-        place = overview.pending[key].place if key in overview.pending else None
-        show(f"in queue since {local(place)}" if place else "not in the queue yet")
-        reasons = dict.fromkeys((decision.why, overview.waits_for(key, current.groups)))
-        show(f"now: {'; '.join(reasons)}")
-    else:
-        show(f"now: {decision.why}")
 
 
 @click.command()
@@ -147,4 +90,4 @@ def _instant(text: str | None) -> datetime:
         raise UsageError(f"--from: cannot read {text!r}; write for example 2026-03-29T01:00") from None
 
 
-COMMANDS: dict[str, click.Command] = {"why": why, "calendar": calendar}
+COMMANDS: dict[str, click.Command] = {"calendar": calendar}

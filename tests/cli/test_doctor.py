@@ -1,0 +1,190 @@
+"""doctor on one machine, as a user calls it: on a good directory, on a hung one, and as one who may not write."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vcsctl.cli.doctor_checks import Patient, clock, host_names
+from vcsctl.config import Config, Places
+from vcsctl.store import nodes
+from vcsctl.store.cell import make_cell
+from vcsctl.store.nodes import NodeState
+from vcsctl.store.paths import Paths
+from vcsctl.store.server_clock import ClockOffset
+
+Site = Any
+PROVED = {
+    "locks exclude",
+    "moved lock files are noticed",
+    "exclusive create",
+    "link once",
+    "rename replaces",
+    "sync of a directory",
+    "locks outlive their opener",
+}
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, site_class: type[Any]) -> Site:
+    """A root whose shared directory is there and empty."""
+    site = site_class(tmp_path)
+    site.shared.mkdir(parents=True)
+    return site
+
+
+def verdicts(site: Site) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in json.loads(site.vcsctl("doctor", "--output", "json").stdout)["checks"]:
+        found.setdefault(line["check"], []).append((line["verdict"], line["text"]))
+    return found
+
+
+def test_a_local_directory_is_well_and_nothing_is_left_in_it(fresh: Site) -> None:
+    done = fresh.vcsctl("doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not [line for line in done.stdout.splitlines() if not line.startswith(("ok ", "skipped ", "warning "))]
+    found = verdicts(fresh)
+    assert set(found) >= PROVED
+    assert {found[name][0][0] for name in PROVED} == {"ok"}
+    assert list(fresh.shared.iterdir()) == []
+
+
+def test_it_disturbs_no_vcsd(site: Site) -> None:
+    site.start()
+    assert site.vcsctl("doctor").returncode == 0
+    assert list((site.shared / "probe").iterdir()) == []
+    assert site.wake()
+
+
+def test_a_share_that_is_not_there_is_named(fresh: Site) -> None:
+    fresh.shared.rmdir()
+    done = fresh.vcsctl("doctor")
+    assert done.returncode == 1
+    assert f"{fresh.shared} is not there; mount the share" in done.stdout.splitlines()[-1]
+
+
+def test_another_cell_than_the_expected_one_fails(fresh: Site) -> None:
+    made = make_cell(Paths(str(fresh.shared)))
+    fresh.configure("cell: abcdef\n")
+    done = fresh.vcsctl("doctor")
+    assert done.returncode == 1
+    assert f"{fresh.shared} is cell {made.id}, vcs.yaml expects abcdef; mount the right one" in done.stdout
+
+
+def test_files_that_others_may_write_fail(fresh: Site) -> None:
+    fresh.unit("calculator", "schedule: periodical\nperiod: 5\nexec: [/bin/true]\n")
+    (fresh.units / "calculator.yaml").chmod(0o666)
+    (failed,) = verdicts(fresh)["permissions"]
+    assert failed == (
+        "failed",
+        f"{fresh.units}/calculator.yaml: can be written by others; take that right away (chmod go-w)",
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_write_is_told_what_could_not_be_tested(fresh: Site) -> None:
+    for folder in (fresh.root, *fresh.root.parents):
+        if folder.stat().st_uid == 0 and "pytest" in str(folder):
+            folder.chmod(0o755)
+    command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--", sys.executable, "-m"]
+    done = subprocess.run(
+        [*command, "vcsctl.cli.main", "--root", str(fresh.root), "doctor"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{fresh.shared} cannot be written by this user; whether locks work only uid 0 or root" in done.stdout
+    assert "locks exclude" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("node", "host", "machine", "age_s", "expected"),
+    [
+        ("b", "files2", "m2", 0, ("ok", "files1 is one machine's name among 1 node of this cell")),
+        ("b", "files1", "m1", 0, ("ok", "files1 is one machine's name")),
+        ("a", "renamed", "m1", 0, ("ok", "files1 is one machine's name")),
+        ("b", "files1", "", 0, ("ok", "files1 is one machine's name")),
+        ("b", "files1", "m2", 0, ("failed", "node b is on another machine called files1: one gets the other's locks")),
+        ("b", "files1", "m2", 600, ("warning", "if that machine is no more, vcsctl nodes forget b")),
+        ("a", "files2", "m2", 0, ("failed", "another machine, files2, is node a: one gets the other's locks")),
+        ("b", "files2", "m1", 0, ("warning", "node b on files2 has this machine's id: one is a copy of the other")),
+    ],
+    ids=[
+        "two machines",
+        "two nodes of one machine",
+        "a machine that was renamed",
+        "a machine without an id",
+        "two machines of one host name",
+        "the same, long silent",
+        "two machines as one node",
+        "a copied machine",
+    ],
+)
+def test_two_machines_of_one_name_are_told(
+    tmp_path: Path, node: str, host: str, machine: str, age_s: int, expected: tuple[str, str]
+) -> None:
+    paths = Paths(str(tmp_path))
+    make_cell(paths)
+    nodes.publish_state(paths, NodeState(node, 1, "boot", 1, datetime.now(UTC), 5.0, host=host, machine=machine))
+    long_ago = time.time() - age_s
+    os.utime(paths.node(node), (long_ago, long_ago))
+    patient = Patient(Places(), Config(node="a", shared_dir=str(tmp_path)), "files1", "m1")
+    ((verdict, text),) = host_names(patient)
+    assert verdict == expected[0]
+    assert expected[1] in text
+
+
+@pytest.mark.parametrize(
+    ("offset", "verdict", "words"),
+    [
+        (ClockOffset(0.2, 0.01), "ok", "0.200 s ahead of"),
+        (ClockOffset(-0.2, 0.01), "ok", "0.200 s behind"),
+        (ClockOffset(-3.0, 0.01), "warning", "3.000 s behind the file server's, ± 0.010 s: slots start that much"),
+        (ClockOffset(3.0, 2.5), "ok", "± 2.500 s"),
+        (ClockOffset(30.0, 0.01), "failed", "30 s ahead of the file server's: it claims nothing; set it right"),
+        (ClockOffset(12.0, 4.0), "warning", "12.000 s ahead of"),
+    ],
+    ids=["right", "right, the other way", "3 s off", "nobody knows", "30 s off", "perhaps 8 s off"],
+)
+def test_a_clock_is_judged_by_what_is_certain(offset: ClockOffset, verdict: str, words: str) -> None:
+    patient = Patient(Places(), Config(node="a"))
+    patient.offset = offset
+    ((found, text),) = clock(patient)
+    assert found == verdict
+    assert words in text
+
+
+@pytest.fixture
+def hung(fresh: Site, tmp_path: Path) -> Iterator[Site]:
+    """The shared directory lies on a file system whose server has stopped answering."""
+    if shutil.which("bindfs") is None or not os.path.exists("/dev/fuse"):
+        pytest.skip("needs bindfs and /dev/fuse")
+    (tmp_path / "disk").mkdir()
+    server = subprocess.Popen(["bindfs", "-f", str(tmp_path / "disk"), str(fresh.shared)])
+    fresh.until(lambda: os.path.ismount(fresh.shared), "it is mounted")
+    server.send_signal(signal.SIGSTOP)
+    yield fresh
+    server.send_signal(signal.SIGCONT)
+    server.terminate()
+    server.wait(10)
+
+
+def test_storage_that_hangs_is_given_up_and_named(hung: Site) -> None:
+    began_s = time.monotonic()
+    done = hung.vcsctl("doctor")
+    assert done.returncode == 75
+    assert time.monotonic() - began_s < 12
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("HUNG     shared directory")
+    assert "see to its mount and its server" in last
+    assert done.stderr == "still at: shared directory\n"

@@ -1,0 +1,219 @@
+"""What `vcsctl doctor` looks at on one machine, check by check. Prints nothing, changes nothing of the cell."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from vcsctl.catalog.permissions import check_permissions
+from vcsctl.catalog.scan import Layers, scan
+from vcsctl.cli.watched import Finding
+from vcsctl.config import Config, Places
+from vcsctl.domain.nodes import SILENT_AFTER_BEATS, clock_fault
+from vcsctl.errors import VcsError
+from vcsctl.runners import linux
+from vcsctl.runners.orphan import locks_outlive_their_opener
+from vcsctl.store import nodes
+from vcsctl.store.cell import read_cell
+from vcsctl.store.mounts import Storage, storage_of
+from vcsctl.store.nodes import NodeState
+from vcsctl.store.paths import Paths
+from vcsctl.store.records import Stored
+from vcsctl.store.selftest import PROOFS, describe, scratch_folder
+from vcsctl.store.server_clock import ClockOffset, measure_offset
+from vcsctl.store.storage_rules import fence_after_s, refusals, warnings
+
+CLOCK_WARNING_S = 1.0
+_SHOWN_OPTIONS = ("vers", "hard", "soft", "softerr", "nolock", "local_lock", "nobrl", "flock", "localflock", "noflock")
+_CLEANED = ("/tmp", "/var/tmp", "/run")  # noqa: S108 - named to warn of them
+
+
+@dataclass
+class Patient:
+    """One installation on one machine, and what is known of its shared directory once it was looked at."""
+
+    where: Places
+    config: Config
+    host: str = field(default_factory=lambda: os.uname().nodename)
+    machine: str = field(default_factory=linux.machine_id)
+
+    @property
+    def root(self) -> str:
+        return self.config.shared_dir
+
+    @property
+    def paths(self) -> Paths:
+        return Paths(self.root)
+
+    @cached_property
+    def storage(self) -> Storage:
+        return storage_of(self.root)
+
+    @cached_property
+    def offset(self) -> ClockOffset:
+        with scratch_folder(self.paths) as folder:
+            return measure_offset(folder)
+
+    def server_time_s(self) -> float:
+        """By the file server's clock where that can be had, else by this machine's."""
+        return time.time() - (self.offset.offset_s if self.may_write else 0.0)
+
+    @property
+    def may_write(self) -> bool:
+        folder = self.paths.probe if os.path.isdir(self.paths.probe) else self.root
+        return os.access(folder, os.W_OK | os.X_OK)
+
+
+Check = Callable[[Patient], Iterator[Finding]]
+
+
+def shared_directory(patient: Patient) -> Iterator[Finding]:
+    root = patient.root
+    if not os.path.isdir(root):
+        yield "failed", f"{root} is not there; mount the share or make the directory (shared_dir in vcs.yaml)"
+        return
+    if not patient.where.root and root.startswith(tuple(f"{folder}/" for folder in _CLEANED)):
+        yield "warning", f"{root} lies where old files are cleaned away; move it, for example to /var/lib/vcs/shared"
+    if not patient.may_write:
+        owner = os.stat(root).st_uid
+        yield "skipped", f"{root} cannot be written by this user; whether locks work only uid {owner} or root can test"
+        return
+    yield "ok", root
+
+
+def mount(patient: Patient) -> Iterator[Finding]:
+    config, storage = patient.config, patient.storage
+    shown = [option for option in storage.mount.options if option.partition("=")[0] in _SHOWN_OPTIONS]
+    what = describe(storage) + (f" ({', '.join(shown)})" if shown else "")
+    bad = refusals(storage, allow_nfs3=config.allow_nfs3, configured_s=config.fence_after)
+    known = warnings(storage, many_nodes=config.cell is not None)
+    yield from (("failed", f"{what}: {sentence}") for sentence in bad)
+    yield from (("warning", f"{what}: {sentence}") for sentence in known)
+    if not bad and not known:
+        yield "ok", what
+
+
+def fence(patient: Patient) -> Iterator[Finding]:
+    fence_s, lease_s = fence_after_s(patient.storage, patient.config.fence_after), patient.storage.lease_s
+    if fence_s is None:
+        yield "ok", "none: a silent node keeps its locks; only a failed proof stops a run"
+        return
+    source = "configured" if patient.config.fence_after is not None else "the server's lease"
+    if patient.config.fence_after is not None and lease_s is not None:
+        source = f"configured; the server's lease is {lease_s:g} s"
+    stopped = f"a run without a proof for {fence_s / 2:g} s is stopped, for {fence_s * 2 / 3:g} s killed"
+    yield "ok", f"{fence_s:g} s ({source}): {stopped}"
+
+
+def cell(patient: Patient) -> Iterator[Finding]:
+    found, expected = read_cell(patient.paths), patient.config.cell
+    if found is None and expected is None:
+        yield "ok", "there is none yet; vcsctl init or the first vcsd makes it"
+    elif found is None:
+        yield "failed", f"{patient.root} holds no cell, vcs.yaml expects {expected}; mount the share"
+    elif expected not in (None, found.id):
+        yield "failed", f"{patient.root} is cell {found.id}, vcs.yaml expects {expected}; mount the right one"
+    else:
+        yield "ok", f"{found.id}{', as vcs.yaml expects' if expected else ''}, time zone {found.timezone}"
+
+
+def host_names(patient: Patient) -> Iterator[Finding]:
+    """Over NFS a lock's owner is named after its host: two machines of one name take each other's locks."""
+    host, machine, own_node = patient.host, patient.machine, patient.config.node
+    states = nodes.read_states(patient.paths)
+    findings: list[Finding] = []
+    for node, stored in sorted(states.items()):
+        state = stored.value
+        if not state.machine or not machine:
+            continue
+        if state.machine == machine and state.host != host and node != own_node:
+            text = f"node {node} on {state.host} has this machine's id: one is a copy of the other"
+            findings.append(("warning", f"{text}; remove /etc/machine-id on one and run systemd-machine-id-setup"))
+        elif state.machine != machine and host == state.host:
+            findings.append(_double(patient, f"node {node} is on another machine called {host}", stored))
+        elif state.machine != machine and node == own_node:
+            findings.append(_double(patient, f"another machine, {state.host}, is node {node}", stored))
+    count = f"{len(states)} {'node' if len(states) == 1 else 'nodes'}"
+    yield from findings or [("ok", f"{host} is one machine's name among {count} of this cell")]
+
+
+def _double(patient: Patient, what: str, stored: Stored[NodeState]) -> Finding:
+    silent_s = patient.server_time_s() - stored.at.timestamp()
+    if silent_s < SILENT_AFTER_BEATS * stored.value.heartbeat_s:
+        return "failed", f"{what}: one gets the other's locks; give each machine its own host name and node name"
+    remedy = f"if that machine is no more, vcsctl nodes forget {stored.value.node}"
+    return "warning", f"{what}, silent for {silent_s:.0f} s; {remedy}"
+
+
+def permissions(patient: Patient) -> Iterator[Finding]:
+    """Who can write these files decides what vcsd runs."""
+    where = patient.where
+    found, problems = scan(Layers(where.vendor_units, where.site_units))
+    paths = [path for fragments in found.values() for path in fragments.paths]
+    own = [path for path in (os.path.dirname(where.config_file), where.config_file) if os.path.exists(path)]
+    faults = [problem for problem in problems if not problem.warning]
+    faults += [problem for fragments in found.values() for problem in fragments.problems if not problem.warning]
+    faults += [problem for path in (*own, *paths) if (problem := check_permissions(path))]
+    yield from (("failed", str(problem)) for problem in faults)
+    if not faults:
+        yield "ok", f"vcs.yaml and {len(paths)} unit files can be written by their owner alone"
+
+
+def clock(patient: Patient) -> Iterator[Finding]:
+    offset = patient.offset
+    text = f"{abs(offset.offset_s):.3f} s {'ahead of' if offset.offset_s > 0 else 'behind'} the file server's,"
+    text += f" ± {offset.doubt_s:.3f} s"
+    if fault := clock_fault(patient.config.node, offset.offset_s, offset.doubt_s):
+        yield "failed", fault
+    elif offset.at_least_s > CLOCK_WARNING_S:
+        yield "warning", f"{text}: slots start that much early or late; have NTP keep the clock"
+    else:
+        yield "ok", text
+
+
+def root_user(patient: Patient) -> Iterator[Finding]:
+    if os.geteuid() != 0:
+        yield "skipped", "whether the server maps root to another user (root_squash) only root can test"
+        return
+    with scratch_folder(patient.paths) as folder:
+        owner = os.stat(folder).st_uid
+    if owner == 0:
+        yield "ok", "root stays root"
+        return
+    remedy = "let vcsd run as one and the same user on every node, or export the share with no_root_squash"
+    yield "warning", f"the server maps root to uid {owner} (root_squash): {remedy}"
+
+
+def _proved(prove: Callable[[str], None]) -> Check:
+    def check(patient: Patient) -> Iterator[Finding]:
+        with scratch_folder(patient.paths) as folder:
+            prove(folder)
+        yield "ok", ""
+
+    return check
+
+
+READING: dict[str, Check] = {
+    "permissions": permissions,
+    "shared directory": shared_directory,
+    "mount": mount,
+    "fence_after": fence,
+    "cell": cell,
+    "host names": host_names,
+}
+WRITING: dict[str, Check] = {
+    **{name: _proved(prove) for name, prove in PROOFS.items()},
+    "locks outlive their opener": _proved(locks_outlive_their_opener),
+    "clock": clock,
+    "root": root_user,
+}
+
+
+def examine(check: Check, patient: Patient) -> list[Finding]:
+    try:
+        return list(check(patient))
+    except VcsError as error:
+        return [("failed", str(error))]

@@ -1,0 +1,131 @@
+"""drain, resume: an operator's wish that a node start nothing. Writes it first, then looks whether the node obeys."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import click
+
+from vcsctl.cli.cell_nodes import CellNode, read_nodes
+from vcsctl.cli.context import Context, show
+from vcsctl.cli.overview import Overview
+from vcsctl.cli.tables import listed
+from vcsctl.errors import FAILED, NotRunningError
+from vcsctl.store.nodes import Drain, ask_to_drain
+from vcsctl.store.nodes import resume as take_back
+from vcsctl.vcsd.control import ask
+
+_LOOK_S = 0.1
+_TELL_AFTER_S = 1.0
+_BEYOND_A_BEAT_S = 3.0  # for the poll that finds the wish, and a slow storage
+
+
+@click.command()
+@click.argument("node")
+@click.option("--wait", is_flag=True, help="Wait until nothing runs there any more.")
+@click.option("--reason", default="", help="Why; it is recorded.")
+@click.pass_obj
+def drain(context: Context, node: str, wait: bool, reason: str) -> None:
+    """Let a node start nothing more; what runs there goes on. Daemons and slots go to other nodes.
+
+    Example: vcsctl drain bill1 --wait --reason "new disk"
+    """
+    known = context.node(node)
+    if ask_to_drain(context.paths, Drain(node, context.user, reason)):
+        context.audit(node=node, did="drain", reason=reason)
+        told = "drained"
+    else:
+        told = f"is drained already{known.drain_words}"
+    ask(context.where.socket, {"do": "wake"})
+    current = _acknowledged(context, node, lambda found: found.is_drained)
+    if current.is_silent:
+        show(f"{node}: {told}; it is {current.silence}, and will start nothing when it is back")
+    elif current.is_drained:
+        show(f"{node}: {told}")
+    else:
+        _tell(f"{node} has not acknowledged yet and may still start runs; `vcsctl nodes` shows when it has")
+        if not wait:
+            raise click.exceptions.Exit(FAILED)
+    if wait:
+        _on_interrupt(f"{node} stays drained; `vcsctl resume {node}` ends it")
+        _wait_for_runs(context, node)
+    elif runs := Overview(context).runs_on(node):
+        show(f"{node}: {listed(runs)} go{'es' if len(runs) == 1 else ''} on; --wait waits for the end")
+
+
+@click.command()
+@click.argument("node")
+@click.pass_obj
+def resume(context: Context, node: str) -> None:
+    """Let a drained node start runs again."""
+    context.node(node)
+    if not take_back(context.paths, node):
+        show(f"{node}: is not drained")
+        return
+    context.audit(node=node, did="resume")
+    ask(context.where.socket, {"do": "wake"})
+    current = _acknowledged(context, node, lambda found: not found.is_drained)
+    if current.is_silent:
+        show(f"{node}: resumed; it is {current.silence}")
+    elif current.is_drained:
+        _tell(f"{node} has not acknowledged yet; `vcsctl nodes` shows when it has")
+        raise click.exceptions.Exit(FAILED)
+    else:
+        show(f"{node}: resumed")
+
+
+def _look(context: Context, node: str) -> CellNode:
+    found = read_nodes(context.paths, context.config.node).get(node)
+    if found is None:
+        raise NotRunningError(f"{node} was forgotten meanwhile")
+    return found
+
+
+def _acknowledged(context: Context, node: str, is_so: Callable[[CellNode], bool]) -> CellNode:
+    """The node as it is when it says so in its heartbeat, when it is seen to be silent, or after a beat and a bit."""
+    found = _look(context, node)
+    patience_s = (found.state.heartbeat_s if found.state else 0.0) + _BEYOND_A_BEAT_S
+    give_up_s = time.monotonic() + patience_s
+    while not is_so(found) and not found.is_silent and time.monotonic() < give_up_s:
+        time.sleep(_LOOK_S)
+        found = _look(context, node)
+    return found
+
+
+def _wait_for_runs(context: Context, node: str) -> None:
+    """Until it has acknowledged, or is silent, and no run of it is without an outcome."""
+    began_s, told = time.monotonic(), ""
+    while True:
+        found = _look(context, node)
+        runs = Overview(context).runs_on(node)
+        if (found.is_drained or found.is_silent) and not runs:
+            show(f"{node}: nothing runs there")
+            return
+        text = f"waiting for {listed(runs)}" if runs else f"waiting for {node} to acknowledge"
+        if text != told and sys.stderr.isatty() and time.monotonic() - began_s > _TELL_AFTER_S:
+            _tell(text)
+            told = text
+        time.sleep(_LOOK_S)
+
+
+def _on_interrupt(text: str) -> None:
+    """Ctrl-C ends the waiting only, and that is worth a line; who told us to ignore it is obeyed."""
+
+    def tell_and_end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        _tell(text)
+        os.kill(os.getpid(), number)
+
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, tell_and_end)
+
+
+def _tell(text: str) -> None:
+    click.echo(f"vcsctl: {text}", err=True)
+
+
+COMMANDS: dict[str, click.Command] = {"drain": drain, "resume": resume}

@@ -1,0 +1,60 @@
+"""Where a service may run, as its allowed nodes published it: the KEYs of a manual run, and why there may be none.
+Asks; enters nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vcsctl.cli.context import Context
+from vcsctl.cli.tables import listed
+from vcsctl.domain.effective import fitting
+from vcsctl.domain.unit import Daemon, from_plain
+from vcsctl.errors import RefusedError
+from vcsctl.runners.programs import missing_program
+from vcsctl.store.overrides import read_override
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node that may run a service, under which KEY, and the program that it lacks."""
+
+    node: str
+    key: str
+    missing: str | None
+
+
+def places(context: Context, name: str) -> list[Place]:
+    """The known nodes that may run it, by name."""
+    found = []
+    for node, row in sorted(context.catalogs.rows(name).items()):
+        if row["key"]:
+            missing = row["missing"]
+            if node == context.config.node and node in context.nodes and row["plain"]:
+                missing = missing_program(from_plain(row["plain"]))  # it may have been installed since
+            found.append(Place(node, row["key"], missing))
+    return found
+
+
+def runnable(context: Context, name: str, only: str | None = None) -> list[Place]:
+    """The places where it may run. Raises RefusedError with the reason where it cannot run in any of them."""
+    unit, _ = fitting(context.unit(name), read_override(context.paths, name))
+    if isinstance(unit, Daemon):
+        raise RefusedError(f"{name} is a daemon; restart it instead")
+    found = places(context, name)
+    if only is not None:
+        context.node(only)
+        if unit.run_on != "each":
+            raise RefusedError(f"{name} runs on any one of its nodes, not on each; leave --node out")
+        found = [place for place in found if place.node == only]
+    if not found:
+        where = f"node {only} may not" if only else "no known node may"
+        allowed = f"allowed: {', '.join(unit.nodes)}" if unit.nodes else "its unit is not there"
+        raise RefusedError(f"{name}: {where} run it ({allowed}); see to its `nodes`")
+    refuse_without_program(context, name, found)
+    return found
+
+
+def refuse_without_program(context: Context, name: str, found: list[Place]) -> None:
+    if found and all(place.missing for place in found):
+        where = f" on {listed(place.node for place in found)}" if len(context.nodes) > 1 else ""
+        raise RefusedError(f"{name}: program missing: {found[0].missing}; install it first{where}")
