@@ -107,10 +107,10 @@ class Exchange:
 def ask_for_server(paths: Paths, hello: dict[str, Any], patience_s: float) -> tuple[Exchange, dict[str, Any]]:
     """The peer's beginning: a session, and what the server says of itself."""
     folder = paths.session(os.urandom(6).hex())
-    make_folder(paths, folder)
-    make_folder(paths, os.path.dirname(session_trial(folder, "any")))
     exchange = Exchange(folder, "peer")
     try:
+        make_folder(paths, folder)
+        make_folder(paths, os.path.dirname(session_trial(folder, "any")))
         exchange.send(hello)
         answer = exchange.receive(patience_s)
         exchange.send({"confirms": True})
@@ -185,6 +185,8 @@ def _made_at(folder: str) -> float:
 
 def end(exchange: Exchange, paths: Paths, *, stopped_here: bool) -> None:
     """Who goes last removes the session: the peer when all was done, else who sees that the other has gone."""
-    if stopped_here:
-        exchange.leave()
-    tidy(paths, exchange.folder)
+    try:
+        if stopped_here:
+            exchange.leave()
+    finally:
+        tidy(paths, exchange.folder)
