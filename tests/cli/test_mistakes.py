@@ -224,7 +224,8 @@ def test_who_may_only_read_is_told_so(shared: Site) -> None:
             folder.chmod(0o755)
     nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups -- "
     assert shell(shared, f"{nobody} $V status").returncode == 0
-    for command in ("run calculator", "enable calculator", "disable calculator", "set calculator period=6"):
+    changing = ("run calculator", "enable calculator", "disable calculator", "set calculator period=6", "init")
+    for command in (*changing, f"drain {os.uname().nodename}"):
         done = shell(shared, f"{nobody} $V {command}")
         assert done.returncode == 75, command
         assert "permission denied; run the command as a user who may" in done.stderr

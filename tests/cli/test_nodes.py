@@ -11,9 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
+from vcsctl.store.nodes import NodeState, publish_state
+from vcsctl.store.paths import Paths
 
 Pair = Any
 HELD = "schedule: periodical\nperiod: 60\nenabled: false\ngroups: [billing]\nexec: [/bin/sleep, 1000]\n"
@@ -239,3 +243,23 @@ def test_what_differs_between_nodes_is_named_and_groups_are_united(pair: Pair) -
     (pair.b.units / "extra.yaml").unlink()
     pair.b.vcsctl("reload")
     assert "problem" not in pair.a.vcsctl("status").stdout
+
+
+def test_a_node_that_claims_nothing_says_why_and_its_clock_judges_nobody(pair: Pair) -> None:
+    """What a node with a wrong clock publishes, on a server that lets the writer stamp the file."""
+    pair.unit("onlyc", QUICK.replace("groups", "nodes: ['label:odd']\ngroups"))
+    pair.start()
+    why = "the clock of node c is 3600 s ahead of the file server's: it claims nothing; set it right"
+    now = datetime.now(UTC)
+    wrong = NodeState("c", 1, "boot", 1, now, 1.0, ("odd",), ("one fault",), "h", "m", 3600.0, 0.1, False, why)
+    publish_state(Paths(str(pair.shared)), wrong)
+    ahead = time.time() + 3600
+    os.utime(pair.shared / "nodes/c.json", (ahead, ahead))
+    a, b, c = rows(pair.desk)[1:]
+    assert (a[1], b[1]) == ("up", "up")
+    assert c[:2] == ["c", f"claims nothing: {why}"]
+    assert c[3:] == ["h", "odd", "+3600.0 s", "-", "none published"]
+    shown = pair.a.vcsctl("status").stdout.splitlines()
+    assert shown[:2] == ["problem: on c: one fault", f"problem: {why}"]
+    answer = json.loads(pair.a.vcsctl("status", "--output", "json").stdout)
+    assert answer["problems"] == shown[:2]

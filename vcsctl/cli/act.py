@@ -17,7 +17,7 @@ from vcsctl.domain.values import parse_duration
 from vcsctl.errors import FAILED, NotRunningError, RefusedError, UsageError
 from vcsctl.runners.linux import boot_id
 from vcsctl.runners.supervise import nudge
-from vcsctl.store import history, queue, state
+from vcsctl.store import files, history, queue, state
 from vcsctl.store.records import Faults
 from vcsctl.vcsd.control import ask
 
@@ -85,15 +85,20 @@ def _within(text: str | None) -> float | None:
 
 
 def _wait(context: Context, request: Request) -> bool:
-    """Follows the run that took the request up; whether it ended ok."""
+    """Follows the run that took the request up; whether it ended ok. The history follows from the KEY's records: it is
+    read only when they have changed."""
+    seen: set[str] | None = None
     while True:
-        for row in islice(history.read(context.paths, request.service), 200):
-            if request.id in row.requests and row.is_run:
-                show(f"{row.id}: {row.outcome}: {row.why}")
-                return row.outcome == "ok"
-            if request.id in row.requests and row.cause != "coalesced":
-                show(f"{request.id}: {row.outcome}: {row.why}")
-                return False
+        records = set(files.names(context.paths.state(request.key)))
+        if records != seen:
+            seen = records
+            for row in islice(history.read(context.paths, request.service), 200):
+                if request.id in row.requests and row.is_run:
+                    show(f"{row.id}: {row.outcome}: {row.why}")
+                    return row.outcome == "ok"
+                if request.id in row.requests and row.cause != "coalesced":
+                    show(f"{request.id}: {row.outcome}: {row.why}")
+                    return False
         time.sleep(_LOOK_S)
 
 

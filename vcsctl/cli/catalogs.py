@@ -114,14 +114,15 @@ class Catalogs:
                 found[node] = kept
         return found
 
-    def problems(self) -> list[tuple[str, list[str]]]:
-        """The faults of the unit files by node, each told of the first node that has it."""
-        told: set[str] = set()
-        found = []
-        for units in (self._first,) if self.agree else self.by_node.values():
-            found.append((units.node, [text for text in units.problems if text not in told]))
-            told.update(units.problems)
-        return found
+    def problems(self) -> list[tuple[str, str]]:
+        """The faults of the unit files, each with the nodes that have it; empty where all have."""
+        if self.agree:
+            return [("", text) for text in self._first.problems]
+        found: dict[str, list[str]] = {}
+        for node, units in sorted(self.by_node.items()):
+            for text in dict.fromkeys(units.problems):
+                found.setdefault(text, []).append(node)
+        return [("" if len(where) == len(self.by_node) else ", ".join(where), text) for text, where in found.items()]
 
 
 def _difference(there: Row | None, reference: Row | None) -> str:

@@ -21,7 +21,7 @@ from vcsctl.cli.cell_nodes import CellNode, read_nodes, unknown_node
 from vcsctl.config import Config, Places, load_config, places
 from vcsctl.domain.run import to_text
 from vcsctl.errors import TRY_AGAIN, RefusedError, UnknownUnitError, UsageError
-from vcsctl.store.cell import open_cell
+from vcsctl.store.cell import Cell, open_cell
 from vcsctl.store.nodes import NodeUnits
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import append_line
@@ -51,8 +51,13 @@ class Context:
     @cached_property
     def paths(self) -> Paths:
         paths = Paths(self.config.shared_dir)
-        open_cell(paths)
+        self.refuse_another(open_cell(paths))
         return paths
+
+    def refuse_another(self, cell: Cell) -> None:
+        if self.config.cell not in (None, cell.id):
+            where, expected = self.config.shared_dir, self.config.cell
+            raise RefusedError(f"{where} is cell {cell.id}, vcs.yaml expects {expected}; mount the right one")
 
     @cached_property
     def nodes(self) -> dict[str, CellNode]:

@@ -31,8 +31,7 @@ def init(context: Context) -> None:
         )
     prove_storage(paths.root, allow_nfs3=config.allow_nfs3, fence_after=config.fence_after)
     cell = make_cell(paths)
-    if config.cell not in (None, cell.id):
-        raise RefusedError(f"{paths.root} is cell {cell.id}, vcs.yaml expects {config.cell}; mount the right one")
+    context.refuse_another(cell)
     made = "is there already" if before else "made"
     show(f"cell {cell.id}: {made} in {paths.root} (time zone {cell.timezone})")
     if config.cell is None:

@@ -83,15 +83,15 @@ def _key_cells(overview: Overview, key: str) -> tuple[str, ...]:
 
 def _problems(context: Context, overview: Overview, name: str | None) -> list[str]:
     """What is wrong comes first; of the unit files' faults, those of the service asked for."""
-    several = len(context.nodes) > 1
-    found = []
-    for where, texts in context.catalogs.problems():
-        texts = [text for text in texts if ": warning: " not in text and (not name or f"/{name}.yaml" in text)]
-        found += [f"on {where}: {text}" for text in texts] if several else texts
+    found = [
+        f"on {where}: {text}" if where else text
+        for where, text in context.catalogs.problems()
+        if ": warning: " not in text and (not name or f"/{name}.yaml" in text)
+    ]
     found += map(str, overview.faults.problems.values())
     for node in context.nodes.values():
         faults = node.state.faults if node.state else ()
-        found += [f"on {node.name}: {text}" for text in faults] if several else faults
+        found += [f"on {node.name}: {text}" for text in faults] if len(context.nodes) > 1 else faults
         found += node.problems
     for where, differing in context.catalogs.differences.items():
         texts = [f"{service} ({what})" for service, what in differing.items() if name in (None, service)]

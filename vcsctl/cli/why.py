@@ -157,10 +157,10 @@ def _of_a_silent_node(context: Context, run: Stored[Claim]) -> Iterator[str]:
 
 def _advice(node: str, storage: Storage) -> Iterator[str]:
     if storage.mount.nfs_version == "3":
-        yield (
-            f"if {node} is dead: NFS 3 keeps its locks until it is up again, or until the NFS service of the file "
-            "server is restarted (live nodes reclaim theirs then); see docs/storage.md"
-        )
+        address = storage.mount.value("addr") or "ADDRESS"
+        yield f"if {node} is dead: NFS 3 keeps its locks until it is up again, or until the file server is told:"
+        yield f"see that {node} is off, stop the other nodes' runs (their locks are freed too), and on the server do"
+        yield f"  echo {address} > /proc/fs/nfsd/unlock_ip    # the server's own address; see docs/storage.md"
     elif storage.lease_s is not None:
         yield f"if {node} is dead: the file server gives its locks away when its lease of {storage.lease_s:g} s is over"
 
