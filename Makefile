@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench chaos clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,10 @@ bench: $(VENV)/.bench
 $(VENV)/.bench: $(VENV)/.made
 	$(VENV)/bin/pip install --quiet --editable ".[bench]"
 	touch $@
+
+# Four nodes, forty services and faults at random, then the checker's verdict: make chaos MINUTES=10 SEED=1
+chaos: $(VENV)/.made
+	PYTHONPATH=tests:tests/cluster $(VENV)/bin/python tests/cluster/chaos.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf $(VENV) $(ROOT) build dist *.egg-info

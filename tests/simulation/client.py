@@ -140,9 +140,11 @@ class Client:
     def ask(self, act: Callable[[], T], latency_s: float, *, changes: bool, outlives: bool = False) -> T:
         """One call to the server from the current task. What is under way when the line breaks may have been done
         already, its answer lost, or be done late. `outlives`: even when who asked for it was killed meanwhile."""
-        self.until_reachable()
+        server = self.server
+        if self.cut or server.down:
+            self.until_reachable()
         self.scheduler.sleep(latency_s)
-        if self.reachable:
+        if not (self.cut or server.down):
             self.renewed_at = self.scheduler.now
             return act()
         if not changes or self.server.random.random() < 0.5:

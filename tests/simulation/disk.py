@@ -163,6 +163,20 @@ class Disk:
         self.folders[path] = Folder(inode)
         self._remember(lambda: self._forget_folder(path))
 
+    def remove_folder(self, path: str) -> None:
+        folder = self.folder(path)
+        if folder.names:
+            raise fault(errno.ENOTEMPTY, path)
+        self.writable(grows=False)
+        self._unbind(path)
+        del self.folders[path]
+        self.inodes.discard(folder.inode)
+        self._freed.append(folder.inode.number)
+        if self.journals:
+            self._remember(lambda: self.folders.__setitem__(path, folder))
+        else:
+            self._commit()
+
     def _forget_folder(self, path: str) -> None:
         self.inodes.discard(self.folders.pop(path).inode)
 

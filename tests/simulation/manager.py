@@ -1,11 +1,10 @@
-"""vcsd on a simulated node: the real loop, launcher, recorder, observer and services, wired as the daemon wires them."""
+"""vcsd on a simulated node: the real node of the cell, its loop turned and its chores done as the daemon does it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
 
 from tests.simulation.commands import Children, Conduct, SimulatedRuns
 from tests.simulation.node import Node, NodeClocks
@@ -13,19 +12,13 @@ from tests.simulation.scheduler import Process
 from vcsctl.catalog.snapshot import CompiledUnit, Snapshot
 from vcsctl.config import Config
 from vcsctl.domain.unit import Unit, to_plain
-from vcsctl.errors import StorageError
+from vcsctl.errors import RefusedError, StorageError
 from vcsctl.runners.oneshot import Job
-from vcsctl.store import history, locks, nodes, state
-from vcsctl.store.overrides import OverridesReader
+from vcsctl.store import history, locks
 from vcsctl.store.paths import Paths
-from vcsctl.store.queue import QueueReader
-from vcsctl.store.records import Faults
-from vcsctl.vcsd.expiry import expire_overrides
-from vcsctl.vcsd.launch import Launcher
-from vcsctl.vcsd.loop import Loop
-from vcsctl.vcsd.observe import Observer
-from vcsctl.vcsd.recorder import Recorder
-from vcsctl.vcsd.services import Services
+from vcsctl.vcsd.node import MOST_PRUNED_AT_ONCE
+from vcsctl.vcsd.node import Node as CellNode
+from vcsctl.vcsd.presence import Machine
 
 Catalog = dict[str, Unit]
 
@@ -51,6 +44,9 @@ class Manager:
         conduct: Callable[[Job], Conduct],
         began: Callable[[Job], Callable[[], None]],
         adopted: Callable[[Manager], None],
+        say: Callable[[str], None],
+        *,
+        with_cgroups: bool,
     ) -> None:
         self.node = node
         self.config = config
@@ -64,7 +60,8 @@ class Manager:
         self.paths = Paths(config.shared_dir)
         self.reload_wanted = False
         self.current: Catalog = {}
-        self.beats = 0
+        self.say = say
+        self.with_cgroups = with_cgroups
         self.passes = 0
 
     # From outside: signals and the socket.
@@ -85,125 +82,79 @@ class Manager:
         try:
             self._prepare()
             self._turn()
-        except StorageError:
+        except (StorageError, RefusedError) as error:
+            self.say(str(error))
             self.process.status = 75 << 8
 
     def _prepare(self) -> None:
         self.clocks = NodeClocks(self.node)
-        while (node_lock := locks.try_lock(self.paths.node_lock(self.node.name))) is None:
-            self.clocks.sleep(1.0)  # the init system starts it again
-        node_lock.write(node_lock.next_fence(), f"{self.node.name} pid {self.process.pid}")
-        self._build()
+        while True:
+            try:
+                locks.take_node_lock(self.paths, self.node.name)
+                break
+            except (StorageError, RefusedError) as error:
+                self.say(f"{error}; trying again")
+                self.clocks.sleep(1.0)  # the init system starts it again
+        self.cell = CellNode(
+            config=self.config,
+            paths=self.paths,
+            timezone=self.timezone,
+            machine=Machine(self.node.name, self.node.name, self.node.boot_id),
+            fence_after_s=self.config.fence_after,
+            cgroup_base="cgroup" if self.with_cgroups else None,
+            clocks=self.clocks,
+            runs=SimulatedRuns(self.children),
+            start_runner=lambda job: self.children.fork_runner(job, self.conduct(job), self.began),
+            missing=lambda unit: None,
+        )
+        self.loop = self.cell.loop
         history.compact_last(self.paths, self.node.name)
-        self._adopt_catalog()
-        self.loop.start_over(self.services.by_key)
-        self._beat()
-
-    def _build(self) -> None:
-        self.faults = Faults()
-        reader = state.StateReader(self.paths, self.faults)
-        observer = Observer(self.paths, reader)
-        recorder = Recorder(self.paths, self.node.name, reader, self.faults)
-        runs = SimulatedRuns(self.children)
-        self.services = Services(self.node.name, self.config.labels, self.timezone)
-        self.overrides = OverridesReader(self.paths, self.faults)
-        launcher = Launcher(
-            self.paths,
-            self.node.name,
-            self.node.boot_id,
-            self.config.log_dir,
-            self.config.fence_after,
-            "cgroup",
-            observer,
-            recorder,
-            runs,
-            self.clocks,
-            lambda job: self.children.fork_runner(job, self.conduct(job), self.began),
-            lambda key, found, live: self.loop.view(key, found, live),
-            lambda key: self.services.by_key.get(key),
-        )
-        self.loop = Loop(
-            self.config,
-            self.paths,
-            self.services,
-            launcher,
-            observer,
-            recorder,
-            runs,
-            self.faults,
-            QueueReader(self.paths, self.faults),
-            self.overrides,
-            self.clocks,
-        )
+        self._take_over(self.cell.begin)
 
     def _turn(self) -> None:
-        chores = {"beat": self.config.heartbeat, "prune": 5.0}
+        chores = {self.cell.beat: self.config.heartbeat, self._prune: 5.0}
         due = dict.fromkeys(chores, self.clocks.monotonic())
         while True:
             for chore, every_s in chores.items():
                 if self.clocks.monotonic() >= due[chore]:
                     due[chore] = self.clocks.monotonic() + every_s
-                    self._guarded(self._beat if chore == "beat" else lambda: self.loop.recorder.prune(20))
+                    self._guarded(chore)
             if self.reload_wanted:
-                self.reload_wanted = False
-                self._guarded(self._adopt_catalog)
+                self._guarded(self._reload)
             if self.clocks.look():
-                self.loop.dirty.update(self.services.by_key)
+                self.loop.dirty.update(self.loop.services.by_key)
             self.passes += 1
             try:
                 self.loop.one_pass()
-            except StorageError:
-                self.loop.dirty.update(self.services.by_key)
+            except StorageError as error:
+                self.say(f"{error}; trying again")
+                self.loop.dirty.update(self.loop.services.by_key)
                 self.clocks.sleep(1.0)
             pause_s = min(self.loop.pause_s(), *(moment - self.clocks.monotonic() for moment in due.values()))
             events = self.children.wait(max(0.0, pause_s))
             self.loop.look_at_adopted(events)
 
+    def _prune(self) -> None:
+        self.cell.recorder.prune(MOST_PRUNED_AT_ONCE)
+
+    def _reload(self) -> None:
+        """An operator repeats a reload that failed."""
+        self._take_over(self.cell.adopt)
+        self.reload_wanted = False
+
+    def _take_over(self, adopt: Callable[[Snapshot], None]) -> None:
+        catalog = self.catalog()
+        snapshot = snapshot_of(catalog)
+        try:
+            adopt(snapshot)
+        finally:
+            digests = {name: unit.digest for name, unit in snapshot.units.items()}
+            if self.process.alive and self.cell.services.digests == digests:
+                self.current = catalog
+                self.adopted(self)
+
     def _guarded(self, chore: Callable[[], None]) -> None:
         try:
             chore()
-        except StorageError:
-            return
-
-    def _adopt_catalog(self) -> None:
-        self.current = self.catalog()
-        published = nodes.read_units(self.paths, self.node.name)
-        before = {row["key"]: row["schedule_digest"] for row in (published.units if published else {}).values()}
-        touched = self.services.adopt(snapshot_of(self.current), self.overrides.read())
-        self.adopted(self)
-        self.loop.dirty |= touched
-        for key in touched:
-            self.loop.note_schedule(key, before.get(key))
-        self._publish_units()
-        for _ in expire_overrides(self.paths, self.services):
-            pass
-
-    def _publish_units(self) -> None:
-        rows: dict[str, dict[str, Any]] = {}
-        for name, unit in self.services.declared.items():
-            service = self.services.by_key.get(self.services.keys.get(name, ""))
-            rows[name] = {
-                "plain": to_plain(unit),
-                "masked": False,
-                "stale": False,
-                "broken": False,
-                "key": service.key if service else "",
-                "schedule_digest": service.schedule_digest if service else "",
-                "missing": None,
-            }
-        nodes.publish_units(self.paths, nodes.NodeUnits(self.node.name, self.timezone, rows, []))
-
-    def _beat(self) -> None:
-        self.beats += 1
-        nodes.publish_state(
-            self.paths,
-            nodes.NodeState(
-                self.node.name,
-                self.beats,
-                self.node.boot_id,
-                self.process.pid,
-                self.clocks.now(),
-                self.config.heartbeat,
-                self.config.labels,
-            ),
-        )
+        except StorageError as error:
+            self.say(f"{error}; trying again")

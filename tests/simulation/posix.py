@@ -92,19 +92,17 @@ class Posix:
 
     def _latency_s(self) -> float:
         luck = self._random.random()
-        return 0.0001 + luck * 0.001 if luck < 0.98 else self._random.random() ** 3 * self._jitter_s
+        return 0.0001 + (luck * 0.001 if luck < 0.98 else self._random.random() ** 3 * self._jitter_s)
 
     def _look(self, name: str, act: Callable[[], T]) -> T:
-        process = self._process()
+        client: Client = self._process().node.client
         self.calls[name] += 1
-        client: Client = process.node.client
         return client.ask(act, self._latency_s(), changes=False)
 
     def _change(self, name: str, path: str, act: Callable[[], T], *, outlives: bool = False) -> T:
         process = self._process()
-        self.calls[name] += 1
         client: Client = process.node.client
-        process.operations += 1
+        self.calls[name] += 1
         if self.at_change is None:
             return client.ask(act, self._latency_s(), changes=True, outlives=outlives)
         self.at_change(process, name, path, False)
@@ -234,6 +232,17 @@ class Posix:
 
         self._change("truncate", file.path, cut)
 
+    def utime(self, descriptor: int) -> None:
+        """The file server's own clock, as utime(2) without times."""
+        file = self._file(descriptor)
+        disk = file.client.server.disk
+
+        def touch() -> None:
+            disk.writable(grows=False)
+            file.inode.modified_ns = disk.now_ns()
+
+        self._change("utime", file.path, touch)
+
     def fstat(self, descriptor: int) -> Status:
         """The kernel writes out first what it has, to know the time and the size."""
         file = self._file(descriptor)
@@ -275,6 +284,15 @@ class Posix:
     def unlink(self, path: str) -> None:
         client: Client = self._process().node.client
         self._change("unlink", path, lambda: client.server.disk.unlink(path), outlives=True)
+
+    def mkdir(self, path: str, mode: int = 0o777) -> None:
+        client: Client = self._process().node.client
+        self._change("mkdir", path, lambda: client.server.disk.make_folder(path), outlives=True)
+        client.made(path)
+
+    def rmdir(self, path: str) -> None:
+        client: Client = self._process().node.client
+        self._change("rmdir", path, lambda: client.server.disk.remove_folder(path), outlives=True)
 
     def makedirs(self, path: str, mode: int = 0o777, exist_ok: bool = False) -> None:
         client: Client = self._process().node.client

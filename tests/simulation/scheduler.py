@@ -46,7 +46,6 @@ class Process:
         self.status = 0  # as waitpid tells it
         self.at_end: list[Callable[[Process], None]] = []
         self.files: Any = None  # the table of descriptors, kept by the file system
-        self.operations = 0  # calls that change something
 
     def run(self, work: Callable[[], None]) -> None:
         """Starts the main task; the process ends with it."""
@@ -115,6 +114,7 @@ class Scheduler:
         self.broken: BaseException | None = None
         self._heap: list[tuple[float, int, Task | Callable[[], None], int]] = []
         self._count = 0
+        self._horizon = began_at
         self._pid = 100
 
     def next_pid(self) -> int:
@@ -136,7 +136,7 @@ class Scheduler:
         if not task.process.alive:
             raise Killed
         until = self.now + seconds
-        if self._heap and self._heap[0][0] <= until:
+        if until > self._horizon or (self._heap and self._heap[0][0] <= until):
             self._count += 1
             heapq.heappush(self._heap, (until, self._count, task, task.epoch))
             self.hub.switch()
@@ -156,6 +156,7 @@ class Scheduler:
     def run(self, until: float) -> None:
         """Lets everything happen up to that moment. Raises what a task did not catch."""
         heap = self._heap
+        self._horizon = until
         while heap and heap[0][0] <= until:
             moment, _, what, epoch = heapq.heappop(heap)
             if moment > self.now:

@@ -21,7 +21,9 @@ from tests.simulation.posix import Posix
 from tests.simulation.scheduler import Scheduler
 from vcsctl import steps
 from vcsctl.runners import oneshot
+from vcsctl.vcsd import loop
 
+_HURRIED_PAUSE_S = 0.25  # a hundred passes in the first second of each wait would only cost time
 _BY_HAND = {"vcsctl.vcsd.daemon", "vcsctl.vcsd.main", "vcsctl.vcsd.control", "vcsctl.vcsd.log"}
 
 
@@ -93,12 +95,17 @@ def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> 
     """For one simulation. `say` hears what vcsd would write to its log and a runner to its own."""
     filelock = SimpleNamespace(lock_descriptor=posix.lock_descriptor, unlock_descriptor=posix.unlock_descriptor)
     instead = {"os": posix, "filelock": filelock, "time": _Time(scheduler), "cgroups": _Cgroups(scheduler), "say": say}
-    saved: list[tuple[Any, str, Any]] = [(oneshot, "_note", oneshot._note), (steps, "observer", steps.observer)]
+    saved: list[tuple[Any, str, Any]] = [
+        (oneshot, "_note", oneshot._note),
+        (steps, "observer", steps.observer),
+        (loop, "_HURRIED_PAUSE_S", loop._HURRIED_PAUSE_S),
+    ]
     for module in _modules():
         for name in instead.keys() & vars(module).keys():
             saved.append((module, name, getattr(module, name)))
             setattr(module, name, instead[name])
     oneshot._note = say
+    loop._HURRIED_PAUSE_S = _HURRIED_PAUSE_S
     try:
         yield
     finally:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.checker import Asked, Claimed, Entry, Execution, Forbidden, History, Recorded
+from tests.simulation.disk import Disk
 from tests.simulation.scheduler import Scheduler
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import to_text
 from vcsctl.runners.oneshot import Job
 
-_CLAIM = re.compile(r".*/state/([^/]+)/(\d+)\.json")
+_RECORD = re.compile(r".*/state/([^/]+)/(\d+)(\.end)?\.json")
 
 
 class Witness:
@@ -22,6 +23,8 @@ class Witness:
         self.executions: list[Execution] = []
         self.claimed: dict[str, float] = {}
         self.asked: list[Asked] = []
+        self._ended: set[str] = set()  # runs with an outcome on record
+        self._taken: set[str] = set()  # requests that a claim lists
         self.forbidden: list[Forbidden] = []
         self.entries: list[Entry] = []
         self._open: dict[tuple[str, str | None, str], Forbidden] = {}
@@ -31,11 +34,35 @@ class Witness:
 
     def linked(self, path: str, data: bytes) -> None:
         """A new name on the share, at the moment at which it is there: of a claim, each row that must come of it."""
-        if match := _CLAIM.fullmatch(path):
-            claim, run = json.loads(data), f"{match[1]}.{match[2]}"
-            rows = [f"{run}+{number}" for number, _ in enumerate(claim.get("dropped", ()), 1)]
-            for row in [run, *rows] if claim.get("unit") else rows:
-                self.claimed.setdefault(row, self._scheduler.now)
+        if (match := _RECORD.fullmatch(path)) is None:
+            return
+        run, now = f"{match[1]}.{match[2]}", self._scheduler.now
+        if match[3]:
+            self._ended.add(run)
+            return
+        claim = json.loads(data)
+        rows = [f"{run}+{number}" for number, _ in enumerate(claim.get("dropped", ()), 1)]
+        for row in [run, *rows] if claim.get("unit") else rows:
+            self.claimed.setdefault(row, now)
+        for request in (*claim.get("requests", ()), *(row.get("request") for row in claim.get("dropped", ()))):
+            self._taken.add(request)
+
+    def is_settled(self, before: float) -> bool:
+        """Whether all that was claimed, executed or asked for before a moment has an end: no longer to wait for."""
+        open_runs = (run for run, at in self.claimed.items() if at < before and "+" not in run)
+        return (
+            all(run in self._ended for run in open_runs)
+            and all(one.request in self._taken for one in self.asked if one.at < before)
+            and all(one.ended_at is not None for one in self.executions if one.began_at < before)
+        )
+
+    def forget_what_was_lost(self, disk: Disk) -> None:
+        """After a power cut of the only machine: claims that were not durable never were."""
+        for row in list(self.claimed):
+            key, _, number = row.partition("+")[0].rpartition(".")
+            folder = disk.folders.get(f"/share/state/{key}")
+            if folder is None or f"{number}.json" not in folder.names:
+                del self.claimed[row]
 
     def began(self, job: Job) -> Callable[[], None]:
         claim, number = job.claim, len(self.executions)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 
-from tests.checker import Asked, History, violations
+from tests.checker import History, violations
 from tests.simulation.client import Server
 from tests.simulation.commands import Conduct
 from tests.simulation.disk import Disk
@@ -20,10 +20,9 @@ from tests.simulation.seams import in_place
 from tests.simulation.witness import Witness
 from vcsctl.config import Config
 from vcsctl.domain.history import Row
-from vcsctl.domain.run import Request
 from vcsctl.errors import StorageError
 from vcsctl.runners.oneshot import Job
-from vcsctl.store import history, queue
+from vcsctl.store import history, nodes
 from vcsctl.store.cell import make_cell
 from vcsctl.store.paths import Paths
 
@@ -39,12 +38,13 @@ class Setting:
     catalog: Catalog
     lease_s: float | None = 30.0
     began_at: float = NOON - 20.0
-    poll_s: float = 2.0
+    poll_s: float = 3.0
     poll_busy_s: float = 1.0
-    heartbeat_s: float = 10.0
+    heartbeat_s: float = 5.0
     fair_after_s: float = 20.0
     jitter_s: float = 0.2
     server_offset_s: float = 0.0
+    with_cgroups: bool = True
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -65,6 +65,7 @@ class World:
         ]
         self.outside = Node(self.scheduler, self.server, "outside", setting.lease_s)  # no fault ever meets it
         self.catalogs: dict[str, Catalog] = {node.name: setting.catalog for node in self.nodes}
+        self.newest_catalog = setting.catalog
         self.managers: dict[str, Manager] = {}
         self.wanted: set[str] = set()  # nodes whose init system keeps vcsd running
         self.conduct: Callable[[Job], Conduct] = lambda job: Conduct(1.0)
@@ -138,6 +139,8 @@ class World:
             lambda job: self.conduct(job),
             self.witness.on_node(node.name),
             self._adopted,
+            self.tell,
+            with_cgroups=self.setting.with_cgroups,
         )
         self.managers[node.name] = manager
         boot = node.boots
@@ -177,19 +180,28 @@ class World:
         process.run(guarded)
         return process
 
-    def request(self, key: str, node: Node | None = None, within_s: float | None = None) -> None:
-        """`vcsctl run`: entered, then told."""
+    def wake(self, node: Node) -> None:
+        """The command tells the vcsd of its machine."""
+        manager = self.managers.get(node.name)
+        if manager is not None and manager.process.alive:
+            manager.wake()
+
+    def reload(self, node: Node) -> None:
+        manager = self.managers.get(node.name)
+        if manager is not None and manager.process.alive:
+            manager.reload()
+
+    def drain(self, name: str) -> None:
+        self.ask(lambda: nodes.ask_to_drain(self.paths, nodes.Drain(name, "op")) and None)
+
+    def resume(self, name: str) -> None:
+        """The node may take it back from the moment at which the wish is gone."""
 
         def work() -> None:
-            identity = queue.new_request_id()
-            asker = (node or self.outside).name
-            queue.enter_request(self.paths, Request(identity, key, key.partition("@")[0], "op", asker, within_s))
-            self.witness.asked.append(Asked(identity, key, self.scheduler.now))
-            self.tell(f"asked for {key} ({identity})")
-            if (manager := self.managers.get(asker)) is not None:
-                manager.wake()
+            self.witness.allow(name, None, "is drained")
+            nodes.resume(self.paths, name)
 
-        self.ask(work, node)
+        self.ask(work)
 
     # What it came to.
 

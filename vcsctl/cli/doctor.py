@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from functools import partial
 
@@ -12,25 +13,48 @@ import click
 
 from vcsctl.cli.context import READ_PATIENCE_S, Context, show, show_json
 from vcsctl.cli.doctor_checks import READING, WRITING, Patient, examine
+from vcsctl.cli.doctor_pair import PEER_PATIENCE_S, pair_steps
 from vcsctl.cli.watched import Line, Step, watched
-from vcsctl.errors import FAILED, TRY_AGAIN
+from vcsctl.domain.values import parse_duration
+from vcsctl.errors import FAILED, TRY_AGAIN, UsageError
 
 _WRITE_PATIENCE_S = 30.0  # proofs write and sync, and a slow server is no hung one
 _SHOWN = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skipped", "hung": "HUNG"}
 
 
 @click.command()
+@click.option("--serve", is_flag=True, help="Wait for a --peer on another node, and prove the share between the two.")
+@click.option("--peer", is_flag=True, help="Prove the share together with the node that runs --serve.")
+@click.option("--within", metavar="DURATION", help="Give up when no other side is there by then; a peer: 30s.")
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer.")
 @click.pass_obj
-def doctor(context: Context, output: str) -> None:
-    """Prove that the shared directory can be trusted with locks, on this machine.
+def doctor(context: Context, serve: bool, peer: bool, within: str | None, output: str) -> None:
+    """Prove that the shared directory can be trusted with locks, on this machine or between two.
 
     Needs no vcsd and disturbs none. Exit code 1 when something must be mended, 75 when the storage does not answer.
     """
-    _answer(watched(_steps(Patient(context.where, context.config))), output)
+    patient = Patient(context.where, context.config)
+    if serve and peer:
+        raise UsageError("--serve and --peer are for two different nodes; write one of them")
+    if not serve and not peer:
+        if within is not None:
+            raise UsageError("--within is for --serve and --peer; leave it out")
+        _answer(watched(_steps(patient)), output)
+        return
+    within_s = _duration(within) if within is not None else math.inf if serve else PEER_PATIENCE_S
+    if serve:
+        click.echo("waiting for vcsctl doctor --peer on another node; Ctrl-C ends it", err=True)
+    _answer(watched(pair_steps(patient, "server" if serve else "peer", within_s)), output)
 
 
-def _steps(patient: Patient) -> Iterator[Step]:
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--within {error}") from None
+
+
+def _steps(patient: Patient) -> Generator[Step, None, None]:
     """What needs the directory, or the right to write there, falls away without it."""
     for name, check in READING.items():
         yield Step(name, READ_PATIENCE_S, partial(examine, check, patient))

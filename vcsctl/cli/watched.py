@@ -13,11 +13,13 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 import click
+
+from vcsctl.runners import linux
 
 _SILENCE_S = 1.0
 Verdict = Literal["ok", "warning", "failed", "skipped", "hung"]
@@ -43,7 +45,7 @@ class Line:
     took_s: float
 
 
-def watched(steps: Iterator[Step]) -> Iterator[Line]:
+def watched(steps: Generator[Step, None, None]) -> Iterator[Line]:
     """The findings as they come; the last one is `hung` when the child had to be given up."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
@@ -88,17 +90,22 @@ def _messages(reader: int) -> Iterator[dict[str, Any] | None]:
             yield from map(json.loads, complete)
 
 
-def _work(steps: Iterator[Step], writer: int) -> NoReturn:
-    """In the child. A fault of the program itself ends it by the command's usual way, with its sentence."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C: what a test made is removed first
+def _work(steps: Generator[Step, None, None], writer: int) -> NoReturn:
+    """In the child. A fault of the program itself ends it by the command's usual way, with its sentence.
+
+    Ctrl-C, or whatever else ends the command, ends this child too, after it has removed what it made.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), open(writer, "wb", buffering=0) as pipe:
-        for step in steps:
-            _send(pipe, {"begins": step.name, "patience_s": step.patience_s})
-            began_s = time.monotonic()
-            findings = step.work()
-            took_s = round(time.monotonic() - began_s, 6)
-            _send(pipe, {"check": step.name, "findings": findings, "took_s": took_s})
+        linux.die_with_parent(signal.SIGTERM)
+        with contextlib.closing(steps):
+            for step in steps:
+                _send(pipe, {"begins": step.name, "patience_s": step.patience_s})
+                began_s = time.monotonic()
+                findings = step.work()
+                took_s = round(time.monotonic() - began_s, 6)
+                _send(pipe, {"check": step.name, "findings": findings, "took_s": took_s})
     os._exit(0)
 
 

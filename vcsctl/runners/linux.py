@@ -37,9 +37,9 @@ def become_subreaper() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with_parent() -> None:
-    """SIGKILL for this process when its parent dies. Reset by a change of user, so set it last before exec."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """A signal for this process when its parent dies. Reset by a change of user, so set it last before exec."""
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def fork() -> int:

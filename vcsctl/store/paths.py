@@ -18,6 +18,7 @@ FOLDERS = (
 )
 CLAIM, STARTED, END, STOP = ".json", ".started", ".end.json", ".stop"
 DRAINED = ".drained"
+SESSION_PREFIX = "session."
 
 
 def _part(name: str) -> str:
@@ -135,9 +136,30 @@ class Paths:
     def self_test(self, test: str) -> str:
         return f"{self.root}/probe/self-test.{_part(test)}"
 
+    def session(self, session: str) -> str:
+        """Where two `doctor`s on two nodes meet."""
+        return f"{self.root}/probe/{SESSION_PREFIX}{_part(session)}"
+
 
 def is_part(name: str) -> bool:
     return _PART.fullmatch(name) is not None
+
+
+def session_taken(session: str) -> str:
+    return f"{session}/taken"
+
+
+def session_left(session: str, role: str) -> str:
+    return f"{session}/left.{_part(role)}"
+
+
+def session_message(session: str, role: str, number: int) -> str:
+    return f"{session}/{number:05}.{_part(role)}.json"
+
+
+def session_trial(session: str, name: str) -> str:
+    """What the two try out: lock files, names that both want."""
+    return f"{session}/trials/{_part(name)}"
 
 
 def split_queue_name(name: str) -> tuple[str, str, str] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -44,37 +45,35 @@ def describe(storage: Storage) -> str:
 def scratch_folder(paths: Paths) -> Iterator[str]:
     """A fresh directory for one test on the shared directory, removed afterwards; a killed test's is swept later."""
     folder = paths.self_test(os.urandom(6).hex())
-    with files.named_faults("write", folder):
-        is_new = _make(paths.probe)
-        os.mkdir(folder, 0o700)
+    make_folder(paths, folder)
     try:
         yield folder
     finally:
-        remove_folder(folder)
-        sweep(paths, time.time())
-        if is_new:  # who tests a directory that holds no cell yet must not own a part of the cell to come
-            with contextlib.suppress(OSError):
-                os.rmdir(paths.probe)
+        tidy(paths, folder)
 
 
-def _make(folder: str) -> bool:
-    try:
+def make_folder(paths: Paths, folder: str) -> None:
+    with files.named_faults("write", folder):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(paths.probe, 0o755)
         os.mkdir(folder, 0o755)
-    except FileExistsError:
-        return False
-    return True
+
+
+def tidy(paths: Paths, folder: str) -> None:
+    """Removes the folder of a test that is over, and those of tests that were killed long ago."""
+    remove_folder(folder)
+    _sweep(paths, time.time())
+    if not os.path.lexists(paths.cell):  # who tests a directory before its cell is made owns no part of it
+        with contextlib.suppress(OSError):
+            os.rmdir(paths.probe)
 
 
 def remove_folder(folder: str) -> None:
-    """With the files in it, as far as that can be done."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            files.discard(f"{folder}/{name}")
-        os.rmdir(folder)
+    """With all that is in it, as far as that can be done."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(paths: Paths, now_s: float) -> None:
-    """Removes what tests left that were killed long ago."""
+def _sweep(paths: Paths, now_s: float) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(paths.probe):
             folder = f"{paths.probe}/{name}"

@@ -1,0 +1,117 @@
+"""A cell of several nodes on one machine: a real vcsd for each, on one shared directory. Judges nothing.
+
+Each node has a root of its own and believes to be a machine of its own, so that no vcsd takes another's processes
+for its own. `power_off` ends a node as a power cut does: everything at once, nobody reacts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from sites import Site
+
+from vcsctl.runners import cgroups
+from vcsctl.store.cell import read_cell
+from vcsctl.store.paths import Paths
+
+OWN_MACHINE = """
+from vcsctl.runners import linux
+from vcsctl.vcsd import presence
+linux.boot_id = lambda: "boot of {name}"
+presence.this_machine = lambda boot_id: presence.Machine("{name}.example", "machine {name}", boot_id)
+"""
+HEARTBEAT_S = 1.0
+SILENT_AFTER_S = 3 * HEARTBEAT_S
+POLL = "poll: 300ms\npoll_busy: 100ms\n"
+
+
+class Node(Site):
+    def __init__(self, root: Path, name: str, shared: Path, configuration: str) -> None:
+        super().__init__(root, OWN_MACHINE.format(name=name))
+        self.name = name
+        self.shared.parent.mkdir(parents=True)
+        self.shared.symlink_to(shared)
+        self.configure(f"node: {name}\nheartbeat: {HEARTBEAT_S:g}s\n{POLL}{configuration}")
+
+    def processes(self) -> list[int]:
+        """Its vcsd, runners and jobs, and the commands given to it."""
+        mark = f"VCS_ROOT={self.root}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (path / "environ").read_bytes().split(b"\0"):
+                    found.append(int(path.name))
+        return found
+
+    def power_off(self) -> None:
+        """Jobs go first, as long as nobody who could notice is awake; the locks are free when all are gone."""
+        while everything := self.processes():
+            signal_each(everything, signal.SIGSTOP)
+            jobs = [pid for pid in everything if not _is_ours(pid)]
+            signal_each(jobs, signal.SIGKILL)
+            give_up = time.monotonic() + 5
+            while any(_is_alive(pid) for pid in jobs) and time.monotonic() < give_up:
+                time.sleep(0.002)
+            signal_each(everything, signal.SIGKILL)
+            if self.vcsd is not None:
+                self.vcsd.wait()
+
+    def pause(self) -> None:
+        assert self.vcsd is not None
+        self.vcsd.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.vcsd is not None
+        self.vcsd.send_signal(signal.SIGCONT)
+
+
+class Cell:
+    def __init__(self, root: Path, *names: str, configuration: str = "") -> None:
+        self.root = root
+        self.shared = root / "shared"
+        self.shared.mkdir()
+        self.paths = Paths(str(self.shared))
+        self.nodes = {name: Node(root / name, name, self.shared, configuration) for name in names}
+
+    def __getitem__(self, name: str) -> Node:
+        return self.nodes[name]
+
+    def unit(self, name: str, text: str, on: Iterable[str] | None = None) -> None:
+        for node in on if on is not None else self.nodes:
+            self.nodes[node].unit(name, text)
+
+    def start(self) -> None:
+        for node in self.nodes.values():
+            node.start()
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.power_off()
+        cell = read_cell(self.paths)
+        if cell and (base := cgroups.find_base(cell.id)):
+            for left in Path(base).parent.glob(f"{Path(base).name}-*"):
+                cgroups.remove(str(left))
+
+
+def signal_each(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _is_ours(pid: int) -> bool:
+    """vcsd or a runner, which is forked from it and keeps its command line."""
+    with contextlib.suppress(OSError):
+        return b"vcsctl.vcsd.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def _is_alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

@@ -1,0 +1,366 @@
+"""Load and faults at random for a cell of real processes, then calm, then judgement by the checker.
+
+make chaos MINUTES=10 [SEED=n]. The seed chooses what is done; when the processes meet it is theirs to choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cell import Cell, Node, signal_each
+from checker import Asked, Entry, Forbidden, History, violations
+from load import GROUPS, Load, Service
+from witness import Begun, Witness, claimed, recorded
+
+from vcsctl.domain.run import Request, StopRequest
+from vcsctl.store import locks, nodes, queue, running, state
+from vcsctl.store.paths import TEMPORARY_PREFIX
+from vcsctl.store.records import Faults
+
+NODES = ("a", "b", "c", "d")
+CALM_BOUND_S = 40.0  # silence is noticed after three heartbeats; the rest is the work that waits, on a busy machine
+MOST_IMPAIRED = 2  # nodes at once
+TICK_S = 0.05
+# What is done how often, on average, each second.
+LOAD = {"ask": 6.0, "cancel": 0.15, "stop": 0.15, "toggle": 0.15, "drain": 0.06}
+FAULTS = {
+    "kill vcsd": 0.25,
+    "kill vcsd as it starts": 0.05,
+    "pause vcsd": 0.12,
+    "power off": 0.05,
+    "kill runner": 0.25,
+    "pause runner": 0.15,
+    "kill job": 0.08,
+    "pause job": 0.08,
+}
+
+
+@dataclass(order=True)
+class Later:
+    at: float
+    number: int
+    act: Callable[[], None] = field(compare=False)
+
+
+class Chaos:
+    def __init__(self, root: Path, seed: int, say: Callable[[str], None]) -> None:
+        self.chance = random.Random(seed)
+        self.witness = Witness(root / "witness")
+        self.cell = Cell(root, *NODES)
+        self.load = Load(self.chance, self.witness, NODES)
+        for service in self.load.services:
+            self.cell.unit(service.name, service.text)
+        self.asked: list[Asked] = []
+        self.drained: dict[str, float | None] = {}  # node → since when it starts nothing, None: not known yet
+        self.forbidden: list[Forbidden] = []
+        self.toggled: set[str] = set()
+        self.commands: list[subprocess.Popen[bytes]] = []
+        self.impaired: set[str] = set()
+        self.later: list[Later] = []
+        self.count: Counter[str] = Counter()
+        self.say = say
+        self.journal = (root / "chaos.log").open("w", buffering=1)
+
+    # The time of trouble.
+
+    def trouble(self, seconds: float) -> None:
+        self.cell.start()
+        until = time.monotonic() + seconds
+        while (now := time.monotonic()) < until:
+            while self.later and self.later[0].at <= now:
+                heapq.heappop(self.later).act()
+            self._note_drained()
+            for what, rate in {**LOAD, **FAULTS}.items():
+                if self.chance.random() < rate * TICK_S and self._do(what):
+                    self.count[what] += 1
+            time.sleep(TICK_S)
+
+    def _do(self, what: str) -> bool:
+        """Whether there was anything to do it to."""
+        match what:
+            case "ask":
+                return self._ask(self.load.any_service())
+            case "cancel":
+                return self._cancel()
+            case "stop":
+                return self._stop()
+            case "toggle":
+                return self._toggle()
+            case "drain":
+                return self._drain()
+            case "kill vcsd" | "kill vcsd as it starts" | "pause vcsd" | "power off":
+                return self._impair(what)
+            case _:
+                return self._strike(what)
+
+    def _at(self, seconds: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self.later, Later(time.monotonic() + seconds, len(self.later), act))
+
+    def _log(self, text: str) -> None:
+        self.journal.write(f"{time.monotonic():.3f} {text}\n")
+
+    # What operators do.
+
+    def _ask(self, service: Service) -> bool:
+        request = Request(queue.new_request_id(), self.load.any_key(service), service.name, "chaos", "chaos")
+        at = time.monotonic()
+        queue.enter_request(self.cell.paths, request)
+        self.asked.append(Asked(request.id, request.key, at))
+        self._log(f"asked for {request.key} ({request.id})")
+        return True
+
+    def _cancel(self) -> bool:
+        waiting = [queued.request for pending in self._pending().values() for queued in pending.requests]
+        if not waiting:
+            return False
+        request = self.chance.choice(waiting)
+        self._log(f"cancels {request.key} ({request.id})")
+        return queue.cancel(self.cell.paths, request.key, request.id)
+
+    def _pending(self) -> dict[str, queue.Pending]:
+        return queue.QueueReader(self.cell.paths, Faults()).read()
+
+    def _stop(self) -> bool:
+        live = running.live(self.cell.paths, Faults())
+        if not live:
+            return False
+        claim = live[self.chance.choice(sorted(live))].value
+        self._log(f"stops {claim.run_id}")
+        return state.write_stop(self.cell.paths, claim.key, claim.fence, StopRequest("chaos", "chaos"))
+
+    def _toggle(self) -> bool:
+        name = self.chance.choice(self.load.timed())
+        self._command(self.chance.choice(NODES), "enable" if name in self.toggled else "disable", name)
+        self.toggled ^= {name}
+        return True
+
+    def _command(self, node: str, *arguments: str) -> None:
+        """As an operator gives it, and without waiting: its vcsd may be paused."""
+        self._log(f"on {node}: vcsctl {' '.join(arguments)}")
+        site = self.cell[node]
+        command = [sys.executable, "-m", "vcsctl.cli.main", *arguments]
+        self.commands = [one for one in self.commands if one.poll() is None]
+        self.commands.append(
+            subprocess.Popen(
+                command, env=site.environment, stdout=subprocess.DEVNULL, stderr=self.journal, stdin=subprocess.DEVNULL
+            )
+        )
+
+    def _drain(self) -> bool:
+        free = sorted(set(NODES) - self.drained.keys())
+        if len(free) <= len(NODES) // 2:
+            return False
+        node = self.chance.choice(free)
+        self._log(f"drains {node}")
+        nodes.ask_to_drain(self.cell.paths, nodes.Drain(node, "chaos"))
+        self.drained[node] = None
+        self._at(self.chance.uniform(3, 15), lambda: self._resume(node))
+        return True
+
+    def _resume(self, node: str) -> None:
+        since = self.drained.pop(node, None)
+        if since is not None:
+            self.forbidden.append(Forbidden(node, None, since, time.monotonic()))
+        self._log(f"resumes {node}, {'which never said that it was drained' if since is None else 'drained till now'}")
+        nodes.resume(self.cell.paths, node)
+
+    def _note_drained(self) -> None:
+        """Drained is who says so in a heartbeat that began after the wish, once it runs nothing."""
+        for node in [node for node, since in self.drained.items() if since is None]:
+            said = nodes.read_states(self.cell.paths).get(node)
+            busy = {stored.value.node for stored in running.live(self.cell.paths, Faults()).values()}
+            if said and said.value.drained and node not in busy:
+                self.drained[node] = time.monotonic()
+
+    # What goes wrong.
+
+    def _impair(self, what: str) -> bool:
+        name = self.chance.choice(NODES)
+        if name in self.impaired or len(self.impaired) >= MOST_IMPAIRED:
+            return False
+        node = self.cell[name]
+        self.impaired.add(name)
+        self._log(f"{what} on {name}")
+        match what:
+            case "kill vcsd":
+                node.kill()
+                self._at(self.chance.uniform(0, 4), lambda: self._start(node))
+            case "kill vcsd as it starts":
+                node.kill()
+                node.start(until_it_answers=False)
+                self._at(self.chance.uniform(0.1, 1.0), lambda: (node.kill(), self._start(node)))
+            case "pause vcsd":
+                node.pause()
+                self._at(self.chance.uniform(0.3, 6), lambda: (node.resume(), self.impaired.discard(name)))
+            case "power off":
+                node.power_off()
+                self._at(self.chance.uniform(0, 8), lambda: self._start(node))
+        return True
+
+    def _start(self, node: Node) -> None:
+        node.start(until_it_answers=False)
+        self._log(f"started vcsd on {node.name}")
+        self.impaired.discard(node.name)
+
+    def _strike(self, what: str) -> bool:
+        """At one of the runs that say that they are under way."""
+        live = [one for one in self.witness.begun().values() if one.execution.ended_at is None]
+        live = [one for one in live if self._is_there(one)]
+        if not live:
+            return False
+        one = self.chance.choice(live)
+        verb, _, whom = what.partition(" ")
+        pid = one.runner if whom == "runner" else one.pid
+        self._log(f"{what} of {one.execution.run} on {one.execution.node}")
+        if verb == "kill":
+            signal_each([pid], signal.SIGKILL)
+        else:
+            signal_each([pid], signal.SIGSTOP)
+            self._at(self.chance.uniform(0.3, 6), lambda: signal_each([pid], signal.SIGCONT))
+        return True
+
+    def _is_there(self, one: Begun) -> bool:
+        """Its pids are its own still: both belong to its node."""
+        mark = f"VCS_ROOT={self.cell[one.execution.node].root}".encode()
+        try:
+            return all(mark in Path(f"/proc/{pid}/environ").read_bytes() for pid in (one.pid, one.runner))
+        except OSError:
+            return False
+
+    # The calm after it, and the judgement.
+
+    def calm(self) -> float:
+        """Heals everything; the seconds until nothing waits, runs or lacks its outcome."""
+        for one in sorted(self.later):
+            one.act()
+        for node in list(self.drained):
+            self._resume(node)
+        for name in sorted(self.toggled):
+            self._command(NODES[0], "enable", name)
+        began = time.monotonic()
+        self._log("calm from now on")
+        for node in self.cell.nodes.values():
+            if node.vcsd is None or node.vcsd.poll() is not None:
+                node.start(until_it_answers=False)
+        for command in self.commands:
+            command.wait(30)
+        while self.unsettled() and time.monotonic() < began + CALM_BOUND_S:
+            time.sleep(0.1)
+        took = time.monotonic() - began
+        while not 4 < time.time() % 60 < 58 or (self.unsettled() and time.monotonic() < began + 2 * CALM_BOUND_S):
+            time.sleep(0.1)  # not at a minute, whose slots are no leftovers
+        return took
+
+    def unsettled(self) -> list[str]:
+        """What still waits, runs, or has no outcome in the history."""
+        rows = recorded(self.cell.shared)
+        known = {row.id for row in rows}
+        ended = {request for row in rows for request in row.requests}
+        found = [f"{key} waits: {pending}" for key, pending in self._pending().items() if not self._is_stale(pending)]
+        found += [f"{one.run} has no row" for one in claimed(self.cell.shared) if one.run not in known]
+        found += [f"{run} has no row" for run in self.witness.begun() if run not in known]
+        return found + [f"{one.key} ({one.request}) has no row" for one in self.asked if one.request not in ended]
+
+    def _is_stale(self, pending: queue.Pending) -> bool:
+        """An entry of slots that were claimed already says nothing any more."""
+        watermark = state.read_key(self.cell.paths, pending.key, Faults()).watermark
+        return not pending.requests and bool(watermark and pending.slots_first and pending.slots_first <= watermark)
+
+    def verdict(self, calm_from: float) -> list[str]:
+        now = time.monotonic()
+        rows = recorded(self.cell.shared)
+        executions = self.witness.executions(now)
+        began = {one.run: one.began_at for one in executions}
+        started = {request: began[row.id] for row in rows for request in row.requests if row.id in began}
+        ended = {request for row in rows for request in row.requests}
+        late = [Entry(one.key, one.at, started.get(one.request)) for one in self.asked if one.request not in ended]
+        history = History(
+            executions,
+            *(rows, claimed(self.cell.shared), self.asked, self.forbidden, late),
+            *(calm_from, CALM_BOUND_S, now),
+        )
+        found = self.witness.overlaps() + violations(history) + self.unsettled() + self._not_allowed()
+        found += [f"{path} is still locked" for path in self._locked()]
+        return found + [f"{path} was left behind" for path in self._left_behind()]
+
+    def _not_allowed(self) -> list[str]:
+        allowed = {service.name: service.nodes for service in self.load.services}
+        return [
+            f"{run} ran on {one.execution.node}, which may not"
+            for run, one in self.witness.begun().items()
+            if one.execution.node not in allowed[one.execution.key.partition("@")[0]]
+            or ("@" in one.execution.key and not one.execution.key.endswith(f"@{one.execution.node}"))
+        ]
+
+    def _locked(self) -> list[Path]:
+        found = []
+        for path in (*self.cell.shared.glob("locks/key/*"), *self.cell.shared.glob("locks/group/*")):
+            if (lock := locks.try_lock(str(path))) is None:
+                found.append(path)
+            else:
+                os.close(lock.descriptor)
+        return found
+
+    def _left_behind(self) -> list[Path]:
+        """Temporary files of writers that are dead, and marks of what is gone."""
+        hour_ago = time.time() - 3600
+        temporary = [path for path in self.cell.shared.rglob(f"{TEMPORARY_PREFIX}*") if path.stat().st_mtime < hour_ago]
+        return [*temporary, *self.cell.shared.glob("running/*"), *self.cell.shared.glob("queue/*")]
+
+    def summary(self) -> str:
+        rows = recorded(self.cell.shared)
+        outcomes = Counter(row.outcome for row in rows if row.is_run)
+        per_node = Counter(one.execution.node for one in self.witness.begun().values())
+        slots = len({(row.key, row.slot) for row in rows if row.is_run and row.slot})
+        done = ", ".join(f"{what} {times}" for what, times in sorted(self.count.items()))
+        return (
+            f"{sum(per_node.values())} jobs in {len(GROUPS)} groups on {dict(sorted(per_node.items()))}, {slots} slots, "
+            f"{len(self.asked)} requests; outcomes {json.dumps(outcomes)}; done: {done}"
+        )
+
+
+def run(root: Path, seed: int, seconds: float, say: Callable[[str], None]) -> list[str]:
+    """Trouble for so long, calm, judgement: the broken promises."""
+    say(f"seed {seed}, {seconds:.0f} s, in {root}")
+    chaos = Chaos(root, seed, say)
+    try:
+        chaos.trouble(seconds)
+        calm_from = time.monotonic()
+        took = chaos.calm()
+        for node in chaos.cell.nodes.values():
+            node.stop()  # else a slot that comes meanwhile would be taken for something left over
+        found = chaos.verdict(calm_from)
+        say(chaos.summary())
+        say(f"{took:.1f} s after the faults had stopped nothing waited and nothing lacked its outcome")
+        return found
+    finally:
+        chaos.cell.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    arguments = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="chaos."))
+    found = run(root, arguments.seed, arguments.minutes * 60, lambda text: print(text, flush=True))
+    print("\n".join(found) if found else "the checker found nothing")
+    print(f"what happened is in {root}")
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""One seed from start to verdict: chaos, calm, and what the checker says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.simulation.faults import Faults
+from tests.simulation.operators import Operators
+from tests.simulation.scenario import CHAOS_S, LONGEST_S, draw_conduct, draw_setting
+from tests.simulation.world import World
+
+QUIET_S = 65.0  # of calm at least: each service has a slot in it
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    seed: int
+    violations: list[str]
+    about: str = ""
+    trace: list[str] = field(default_factory=list)
+    executions: int = 0
+    calls: int = 0
+
+
+def simulate(seed: int, *, trace: bool = False) -> Verdict:
+    random = Random(seed)
+    setting = draw_setting(random)
+    world = World(seed, setting)
+    if trace:
+        world.follow()
+    chaos_s = random.uniform(*CHAOS_S)
+    lease_s = setting.lease_s or 10.0
+    calm_from = setting.began_at + chaos_s
+    patience_s = 2 * lease_s + 40.0 + 1.5 * LONGEST_S * len(setting.catalog)
+    faults = Faults(world, random, calm_from)
+    about = f"{setting.nodes} nodes, lease {setting.lease_s}, faults: {', '.join(sorted(faults.kinds)) or 'none'}"
+    with world.at_work():
+        world.conduct = draw_conduct(random, setting.lease_s)
+        world.restart_s = lambda: random.uniform(0.1, 8.0)
+        for node in world.nodes:
+            node.clock_offset_s = random.uniform(-3.0, 3.0)
+            world.scheduler.at(world.scheduler.now + random.random() * 5.0, lambda node=node: world.boot(node))  # type: ignore[misc]
+        faults.plan()
+        Operators(world, random).plan(calm_from)
+        world.scheduler.run(calm_from)
+        faults.calm()
+        world.tell("CALM")
+        world.scheduler.run(calm_from + QUIET_S)
+        give_up = calm_from + QUIET_S + patience_s
+        while world.scheduler.now < give_up and not world.witness.is_settled(calm_from + QUIET_S - 1.0):
+            world.scheduler.run(world.scheduler.now + 5.0)
+        found = world.violations(calm_from=calm_from, bound_s=patience_s, settled_until=calm_from + QUIET_S - 1.0)
+    lines = [f"{at:9.3f}  {node:8} {process:16} {what}" for at, node, process, what in world.trace or ()]
+    return Verdict(seed, found, about, lines, len(world.witness.executions), sum(world.posix.calls.values()))

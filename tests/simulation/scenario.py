@@ -1,0 +1,96 @@
+"""A seed → what a simulation starts from and how its commands behave. Draws; does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from tests.simulation.commands import Conduct
+from tests.simulation.manager import Catalog
+from tests.simulation.world import Setting
+from vcsctl.domain.unit import FixedTime, Periodical, Retries, Unit
+from vcsctl.runners.oneshot import Job
+
+SERVICES = "abcdefgh"
+GROUPS = ("g1", "g2", "g3")
+CHAOS_S = (40.0, 140.0)
+LONGEST_S = 12.0
+
+
+def draw_setting(random: Random) -> Setting:
+    """Mostly a few nodes on a file server; sometimes one machine with a disk of its own, sometimes many nodes."""
+    luck = random.random()
+    local = luck < 0.12
+    nodes = 1 if local else random.randint(6, 12) if luck > 0.97 else random.choice((2, 2, 3, 3, 4, 5))
+    names = [f"n{number + 1}" for number in range(nodes)]
+    return Setting(
+        nodes=nodes,
+        catalog=draw_catalog(random, names),
+        lease_s=None if local else random.choice((12.0, 18.0, 30.0)),
+        jitter_s=random.choice((0.02, 0.2, 1.0, 3.0)),
+        server_offset_s=random.choice((0.0, random.uniform(-2.0, 2.0))),
+        fair_after_s=random.choice((10.0, 20.0)),
+        with_cgroups=random.random() < 0.7,
+    )
+
+
+def draw_catalog(random: Random, nodes: list[str]) -> Catalog:
+    return {name: draw_unit(random, name, nodes) for name in SERVICES[: random.randint(2, 5)]}
+
+
+def draw_unit(random: Random, name: str, nodes: list[str]) -> Unit:
+    groups = tuple(sorted(random.sample(GROUPS, random.choice((0, 1, 1, 1, 2, 3)))))
+    allowed = tuple(sorted(random.sample(nodes, random.randint(1, len(nodes))))) if random.random() < 0.3 else ()
+    common = {
+        "name": name,
+        "exec": ("/bin/true",),
+        "groups": groups,
+        "nodes": allowed,
+        "run_on": "each" if random.random() < 0.12 else "any",
+        "on_lost": random.choice(("none", "rerun")),
+        "timeout": random.choice((None, None, 8.0)),
+        "stop_timeout": random.choice((1.0, 5.0)),
+        "retries": random.choice((Retries(), Retries(attempts=2, delay=3.0, max_delay=10.0))),
+    }
+    if random.random() < 0.15:
+        return FixedTime(run_at=("12:00", "12:01"), **common)
+    return Periodical(period=random.choice((1, 1, 1, 2)), **common)
+
+
+def change_catalog(random: Random, catalog: Catalog, nodes: list[str]) -> Catalog:
+    """What a push changes: groups, schedules, nodes, services that come and go."""
+    changed = dict(catalog)
+    for _ in range(random.randint(1, 2)):
+        name = random.choice(sorted(changed))
+        unit = changed[name]
+        match random.randint(0, 4):
+            case 0 | 1:
+                groups = tuple(sorted(random.sample(GROUPS, random.randint(0, 2))))
+                changed[name] = replace(unit, groups=groups)
+            case 2:
+                changed[name] = draw_unit(random, name, nodes)
+            case 3 if len(changed) > 2:
+                del changed[name]
+            case _:
+                new = SERVICES[len(catalog) % len(SERVICES)]
+                changed[new] = draw_unit(random, new, nodes)
+    return changed
+
+
+def draw_conduct(random: Random, lease_s: float | None) -> Callable[[Job], Conduct]:
+    """How commands behave in this simulation: mostly short, now and then stubborn, leaving something, or hanging."""
+    longest_s = random.choice((1.0, 4.0, LONGEST_S))
+    failing = random.choice((0.0, 0.15, 0.4))
+    leaving = random.choice((0.0, 0.3))
+
+    def conduct(_: Job) -> Conduct:
+        return Conduct(
+            lasts_s=random.uniform(0.05, longest_s) if random.random() < 0.7 else random.uniform(0.0, 0.3),
+            exit_code=1 if random.random() < failing else 0,
+            heeds_stop_s=random.choice((0.05, 0.5, None)),
+            leaves_s=random.uniform(0.1, 6.0) if random.random() < leaving else 0.0,
+            hangs_s=random.uniform(0.0, lease_s) if lease_s and random.random() < 0.02 else 0.0,
+        )
+
+    return conduct
