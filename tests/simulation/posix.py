@@ -347,7 +347,10 @@ class Posix:
     def lock_descriptor(self, descriptor: int, *, blocking: bool) -> bool:
         file = self._file(descriptor)
         assert not blocking, "nobody waits in the kernel for a lock"
-        return self._change("lock", file.path, lambda: file.client.try_lock(file))
+        taken = self._change("lock", file.path, lambda: file.client.try_lock(file))
+        if taken:
+            self._process().locked_at = self._scheduler.now
+        return taken
 
     def unlock_descriptor(self, descriptor: int) -> None:
         """The kernel writes out first what it has."""
