@@ -29,6 +29,18 @@ def told(site: Any, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def answered(site: Any, answer: bytes, *arguments: str) -> tuple[int, str]:
+    """As somebody at a terminal, who answers a question."""
+    terminal, inner = pty.openpty()
+    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(site.root), *arguments]
+    asked = subprocess.Popen(command, stdin=inner, stdout=subprocess.PIPE, text=True)
+    os.close(inner)
+    os.write(terminal, answer + b"\n")
+    said, _ = asked.communicate(timeout=20)
+    os.close(terminal)
+    return asked.returncode, said.partition("]: ")[2]
+
+
 def nodes(site: Any) -> dict[str, dict[str, Any]]:
     answer = json.loads(site.vcsctl("nodes", "--output", "json").stdout)
     assert answer["version"] == 1
@@ -82,10 +94,10 @@ def test_a_node_that_dies_is_shown_with_its_age_and_can_be_forgotten(pair: Pair)
     assert told(pair.desk, "nodes", "forget", "c") == (4, "", "vcsctl: unknown node c; `vcsctl nodes` lists them all\n")
     asked = told(pair.desk, "nodes", "forget", "b")
     assert asked == (2, "", "vcsctl: nodes forget: nobody to ask; add --yes to forget b\n")
-    assert told(pair.desk, "nodes", "forget", "b", "--yes")[:2] == (
-        0,
-        "b: forgotten; when its vcsd runs again it is known again\n",
-    )
+    assert answered(pair.desk, b"n", "nodes", "forget", "b") == (1, "")
+    assert list(nodes(pair.desk)) == ["a", "b"]
+    forgotten = "b: forgotten; when its vcsd runs again it is known again\n"
+    assert answered(pair.desk, b"y", "nodes", "forget", "b") == (0, forgotten)
     assert list(nodes(pair.desk)) == ["a"]
     assert "no known node may run it" in pair.desk.vcsctl("queue").stdout
     refused = told(pair.desk, "run", "onlyb")
