@@ -67,7 +67,7 @@ def reads_until(side: Side, words: str) -> None:
     pytest.fail(f"it ended without saying {words!r}")
 
 
-def is_empty(folder: Path, patience_s: float = 10) -> bool:
+def is_empty(folder: Path, patience_s: float = 30) -> bool:
     give_up_s = time.monotonic() + patience_s
     while list(folder.iterdir()):
         if time.monotonic() > give_up_s:

@@ -30,7 +30,7 @@ PATIENCE_S = 30.0  # a partner that says nothing for so long is dead, or does no
 _CONFIRM_PATIENCE_S = 5.0
 _PAUSE_S = 0.01
 _LOOK_PAUSE_S = 0.2
-_LEAVE_PATIENCE_S = 2.0
+_LEAVE_PATIENCE_S = 10.0  # longer than a trial
 _ENDED = "the other side has ended and removed the session's files; start both again"
 Role = Literal["server", "peer"]
 
@@ -89,11 +89,17 @@ class Exchange:
 
     def leave(self) -> None:
         """Tells the other side that nothing more comes, and lets it remove the session; a dead one does not."""
-        with contextlib.suppress(StorageError):
-            files.replace(session_left(self.folder, self.role), b"")
+        self._mark_as_left()
         give_up_s = time.monotonic() + _LEAVE_PATIENCE_S
         while os.path.isdir(self.folder) and time.monotonic() < give_up_s:
             time.sleep(_PAUSE_S)
+        remove_folder(self.folder)
+        if os.path.isdir(self.folder):  # the other side is still at work in it: it must find why nobody answers
+            self._mark_as_left()
+
+    def _mark_as_left(self) -> None:
+        with contextlib.suppress(StorageError):
+            files.replace(session_left(self.folder, self.role), b"")
 
     def _names(self) -> list[str]:
         try:
@@ -185,8 +191,7 @@ def _made_at(folder: str) -> float:
 
 def end(exchange: Exchange, paths: Paths, *, stopped_here: bool) -> None:
     """Who goes last removes the session: the peer when all was done, else who sees that the other has gone."""
-    try:
-        if stopped_here:
-            exchange.leave()
-    finally:
+    if stopped_here:
+        exchange.leave()
+    else:
         tidy(paths, exchange.folder)
