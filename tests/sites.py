@@ -87,6 +87,12 @@ class Site:
     def wake(self) -> dict[str, Any] | None:
         return ask(str(self.root / "run/vcs/vcsd.sock"), {"do": "wake"})
 
+    def reload(self) -> None:
+        """As `vcsctl reload`: on return the new catalog is in force and published."""
+        answer = ask(str(self.root / "run/vcs/vcsd.sock"), {"do": "reload"}, timeout_s=60)
+        assert answer is not None, "vcsd did not answer"
+        assert answer.get("ok"), answer
+
     def request(self, *names: str) -> list[str]:
         """Requests as `vcsctl run` enters them, without the price of a process; their ids."""
         paths = Paths(str(self.shared))
