@@ -245,7 +245,6 @@ def _requests(history: History) -> Iterator[str]:
         if not own and not beside and asked.at < history.settled_until:
             yield f"no outcome: request {asked.request} of {asked.key}, asked for at {asked.at:.3f}"
 
-
     executed = {execution.run for execution in history.executions}
     for withdrawn in history.withdrawn:
         for row in ends[withdrawn.request]:
