@@ -181,6 +181,12 @@ class Node:
     def sweep(self) -> None:
         """Looks at the live runs that are nobody's duty any more, and at names that mean nothing any more."""
         runs, loop = self.loop.runs, self.loop
+        for run in runs.adopted():
+            node = run.claim.node
+            if run.descriptor is None and (node == self.config.node or self.peers.is_silent(node)):
+                # Its lock was held when we tried it, perhaps by another node that only tried it too.
+                runs.remove(run)
+                loop.dirty.add(run.claim.key)
         for run_id, stored in self.index.read().items():
             claim = stored.value
             known = runs.by_key.get(claim.key)
