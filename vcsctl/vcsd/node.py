@@ -180,29 +180,25 @@ class Node:
 
     def sweep(self) -> None:
         """Looks at the live runs that are nobody's duty any more, and at names that mean nothing any more."""
-        runs, loop = self.loop.runs, self.loop
-        for run in runs.adopted():
-            node = run.claim.node
-            if run.descriptor is None and (node == self.config.node or self.peers.is_silent(node)):
-                # Its lock was held when we tried it, perhaps by another node that only tried it too.
-                runs.remove(run)
+        loop = self.loop
+        for run in loop.runs.adopted():
+            if run.descriptor is None and self._is_orphaned(run.claim, loop.observer.state(run.claim.key)):
+                loop.runs.remove(run)  # not believed for ever: its lock is tried again
                 loop.dirty.add(run.claim.key)
         for run_id, stored in self.index.read().items():
-            claim = stored.value
-            known = runs.by_key.get(claim.key)
-            if known is not None and (known.grant is not None or known.descriptor is not None):
-                continue  # its runner is watched: its end is an event
+            claim, known = stored.value, loop.runs.by_key.get(stored.value.key)
+            if known is not None and known.claim.fence == claim.fence:
+                continue
             found = loop.observer.state(claim.key)
             if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
                 running.leave(self.paths, run_id)  # whose removal was cut short, or which was linked late
                 loop.dirty.add(claim.key)
             elif self._is_orphaned(claim, found):
-                if known is not None:
-                    runs.remove(known)  # not believed for ever: its lock is tried again
                 loop.dirty.add(claim.key)
 
     def _is_orphaned(self, claim: Claim, found: KeyState) -> bool:
-        """Whether nobody is known to look after a run: its lock is to be tried."""
+        """Whether nobody is known to look after a run: its lock is to be tried. It may have been held at one look by
+        another node that only tried it too."""
         if found.started is None or claim.node == self.config.node or self.peers.is_silent(claim.node):
             return True
         return self.peers.states[claim.node].boot_id != found.started.value.boot_id
