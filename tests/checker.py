@@ -27,6 +27,15 @@ class Execution:
     ended_at: float | None = None
     fences: Mapping[str, int] = field(default_factory=dict)  # group → the number the command was given
     decided_at: float | None = None  # when its node decided to run it; None: as good as when it began
+    joined: Mapping[str, float] = field(default_factory=dict)  # group → since when its service is declared to be in it
+
+    @property
+    def decided(self) -> float:
+        return self.began_at if self.decided_at is None else self.decided_at
+
+    def since(self, group: str) -> float:
+        """From when on it counts as holding a group, for whoever decides after that."""
+        return -inf if group in self.groups else self.joined.get(group, inf)
 
     @property
     def end(self) -> float:
@@ -49,6 +58,11 @@ class Recorded:
     attempt: int = 1
     requests: tuple[str, ...] = ()
     at: float = 0.0
+    last: str | None = None  # of a range of slots that one row disposes of
+
+    def covers(self, slot: str) -> bool:
+        """Slots are written in one way, so that their texts are in the order of time."""
+        return self.slot is not None and self.attempt == 1 and self.slot <= slot <= (self.last or self.slot)
 
     @property
     def is_run(self) -> bool:
@@ -69,6 +83,23 @@ class Asked:
 
     request: str
     key: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A request that an operator was told to be cancelled: nothing may be executed for it."""
+
+    request: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A slot that counts: it must be on record, whatever became of it."""
+
+    key: str
+    slot: str
     at: float
 
 
@@ -103,6 +134,8 @@ class History:
     recorded: Sequence[Recorded] = ()
     claimed: Sequence[Claimed] = ()
     asked: Sequence[Asked] = ()
+    withdrawn: Sequence[Withdrawn] = ()
+    due: Sequence[Due] = ()
     forbidden: Sequence[Forbidden] = ()
     entries: Sequence[Entry] = ()
     calm_from: float = 0.0  # no fault after this
@@ -119,24 +152,28 @@ def violations(history: History) -> list[str]:
         *_fences(history.executions),
         *_outcomes(history),
         *_requests(history),
+        *_slots(history),
         *_forbidden(history),
         *_overdue(history),
     ]
 
 
 def _together(executions: Sequence[Execution]) -> Iterator[str]:
-    """Never together: what shares a group, or a KEY, does not overlap."""
+    """Never together: what shares a group, or a KEY, does not overlap. A group that a push brought counts for what is
+    decided after the push could be read."""
     sharing: dict[str, list[Execution]] = defaultdict(list)
     for execution in executions:
         sharing[f"KEY {execution.key}"].append(execution)
-        for group in execution.groups:
+        for group in execution.groups | execution.joined.keys():
             sharing[f"group {group}"].append(execution)
     for shared, members in sorted(sharing.items()):
+        kind, _, group = shared.partition(" ")
         running: list[Execution] = []
         for execution in sorted(members, key=lambda one: (one.began_at, one.run)):
             running = [other for other in running if other.end > execution.began_at]
             for other in running:
-                yield f"together in {shared}: {other} and {execution}"
+                if kind == "KEY" or max(execution.since(group), other.since(group)) < execution.decided:
+                    yield f"together in {shared}: {other} and {execution}"
             running.append(execution)
 
 
@@ -208,13 +245,31 @@ def _requests(history: History) -> Iterator[str]:
         if not own and not beside and asked.at < history.settled_until:
             yield f"no outcome: request {asked.request} of {asked.key}, asked for at {asked.at:.3f}"
 
+    executed = {execution.run for execution in history.executions}
+    for withdrawn in history.withdrawn:
+        for row in ends[withdrawn.request]:
+            if row.id in executed and row.slot is None:  # what ran for a slot would have run without the request
+                yield f"request {withdrawn.request} was cancelled at {withdrawn.at:.3f}, and {row.id} was executed for it"
+
+
+def _slots(history: History) -> Iterator[str]:
+    """A slot that was due has its row. What a clock that was ahead swallowed may have been claimed besides."""
+    rows: dict[str, list[Recorded]] = defaultdict(list)
+    for row in history.recorded:
+        rows[row.key].append(row)
+    for due in history.due:
+        found = [row for row in rows[due.key] if row.covers(due.slot)]
+        if not found and due.at < history.settled_until:
+            yield f"no outcome: slot {due.slot} of {due.key}"
+        if len([row for row in found if row.cause != "clock"]) > 1:
+            yield f"slot {due.slot} of {due.key} ended more than once: {', '.join(row.id for row in found)}"
+
 
 def _forbidden(history: History) -> Iterator[str]:
     for rule in history.forbidden:
         for execution in history.executions:
             concerned = execution.node == rule.node and rule.key in (None, execution.key)
-            decided_at = execution.began_at if execution.decided_at is None else execution.decided_at
-            if concerned and rule.from_at < decided_at < rule.to_at:
+            if concerned and rule.from_at < execution.decided < rule.to_at:
                 yield f"{execution} began although {rule.node} {rule.why} since {rule.from_at:.3f}"
 
 

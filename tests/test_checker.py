@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.checker import Asked, Claimed, Entry, Execution, Forbidden, History, Recorded, violations
+from tests.checker import Asked, Claimed, Due, Entry, Execution, Forbidden, History, Recorded, Withdrawn, violations
 
 FIRST = Execution("a.1", "a", "n1", frozenset({"g"}), "12:00", 1, 10.0, 20.0, {"g": 1})
 SECOND = Execution("b.1", "b", "n2", frozenset({"g", "h"}), "12:00", 1, 20.0, 30.0, {"g": 2, "h": 1})
@@ -20,6 +20,8 @@ GOOD = History(
     ROWS,
     (Claimed("a.1", 9.0), Claimed("b.1", 19.0)),
     (Asked("r1", "a", 1.0), Asked("r2", "a", 2.0)),
+    (Withdrawn("r7", 3.0),),
+    (Due("a", "12:00", 8.0),),
     (Forbidden("n1", None, 15.0, 40.0), Forbidden("n2", "a", 0.0)),
     (Entry("a", 1.0, 10.0), Entry("b", 90.0)),
     calm_from=5.0,
@@ -54,6 +56,12 @@ BAD = [
     ("a request forgotten", {"asked": (Asked("r9", "a", 1.0),)}, "no outcome: request r9"),
     ("a request served twice", {"recorded": (*ROWS, Recorded("a.2", "a", "ok", "exited", requests=("r1",)))},
      "request r1 of a ended more than once"),
+    ("a cancelled request executed", {"withdrawn": (Withdrawn("r2", 2.0),)}, "r2 was cancelled at 2.000, and a.1 was"),
+    ("a slot without a row", {"due": (Due("a", "12:05", 8.0),)}, "no outcome: slot 12:05 of a"),
+    ("a slot in two rows", {"recorded": (*ROWS, Recorded("a.3+1", "a", "missed", "too-late", "11:50", last="12:10"))},
+     "slot 12:00 of a ended more than once: a.1, a.3+1"),
+    ("a group that a push brought before", {"executions": (
+        replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": 19.0}), SECOND)}, "together in group g: a.1"),
     ("on a drained node", {"forbidden": (Forbidden("n2", None, 19.9),)}, "b.1 on n2 (20.000 to 30.000) began although"),
     ("where it is not allowed", {"forbidden": (Forbidden("n2", "b", 0.0, why="may not run it"),)}, "may not run it"),
     ("started too late", {"entries": (Entry("a", 1.0, 15.1),)}, "a was eligible from 5.000 and started at 15.100"),
@@ -65,6 +73,11 @@ BAD = [
 def test_a_broken_promise_is_named(change: dict[str, object], said: str) -> None:
     found = violations(replace(GOOD, **change))  # type: ignore[arg-type]
     assert any(said in sentence for sentence in found), found
+
+
+def test_a_group_that_a_push_brought_counts_only_for_what_is_decided_after_it() -> None:
+    pushed = replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": 19.0})
+    assert violations(replace(GOOD, executions=(pushed, replace(SECOND, decided_at=18.9)))) == []
 
 
 def test_what_had_no_time_to_end_is_not_missing() -> None:

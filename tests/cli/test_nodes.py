@@ -29,6 +29,18 @@ def told(site: Any, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def answered(site: Any, answer: bytes, *arguments: str) -> tuple[int, str]:
+    """As somebody at a terminal, who answers a question."""
+    terminal, inner = pty.openpty()
+    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(site.root), *arguments]
+    asked = subprocess.Popen(command, stdin=inner, stdout=subprocess.PIPE, text=True)
+    os.close(inner)
+    os.write(terminal, answer + b"\n")
+    said, _ = asked.communicate(timeout=20)
+    os.close(terminal)
+    return asked.returncode, said.partition("]: ")[2]
+
+
 def nodes(site: Any) -> dict[str, dict[str, Any]]:
     answer = json.loads(site.vcsctl("nodes", "--output", "json").stdout)
     assert answer["version"] == 1
@@ -48,14 +60,13 @@ def test_nodes_shows_each_node_its_runs_and_its_clock(pair: Pair) -> None:
     pair.a.until(lambda: nodes(pair.desk)["b"]["runs"] == ["held.1"], "b runs it")
     header, a, b = rows(pair.desk)
     assert header == ["NODE", "STATE", "UP FOR", "HOST", "LABELS", "CLOCK", "RUNS", "UNITS"]
-    host = os.uname().nodename
-    assert a[:2] + a[3:] == ["a", "up", host, "-", "+0.0 s", "-", "as most"]
-    assert b[:2] + b[3:] == ["b", "up", host, "big, fast", "+0.0 s", "held.1", "as most"]
+    assert a[:2] + a[3:] == ["a", "up", "a.example", "-", "+0.0 s", "-", "as most"]
+    assert b[:2] + b[3:] == ["b", "up", "b.example", "big, fast", "+0.0 s", "held.1", "as most"]
     found = nodes(pair.a)["b"]
     assert found["up"] is True
     assert (found["silent_s"], found["drained"], found["claims_nothing"]) == (None, False, "")
     assert abs(found["clock_offset_s"]) < 1
-    assert (found["labels"], found["host"], found["units_differ"]) == (["big", "fast"], host, {})
+    assert (found["labels"], found["host"], found["units_differ"]) == (["big", "fast"], "b.example", {})
 
 
 def test_a_node_that_dies_is_shown_with_its_age_and_can_be_forgotten(pair: Pair) -> None:
@@ -82,10 +93,10 @@ def test_a_node_that_dies_is_shown_with_its_age_and_can_be_forgotten(pair: Pair)
     assert told(pair.desk, "nodes", "forget", "c") == (4, "", "vcsctl: unknown node c; `vcsctl nodes` lists them all\n")
     asked = told(pair.desk, "nodes", "forget", "b")
     assert asked == (2, "", "vcsctl: nodes forget: nobody to ask; add --yes to forget b\n")
-    assert told(pair.desk, "nodes", "forget", "b", "--yes")[:2] == (
-        0,
-        "b: forgotten; when its vcsd runs again it is known again\n",
-    )
+    assert answered(pair.desk, b"n", "nodes", "forget", "b") == (1, "")
+    assert list(nodes(pair.desk)) == ["a", "b"]
+    forgotten = "b: forgotten; when its vcsd runs again it is known again\n"
+    assert answered(pair.desk, b"y", "nodes", "forget", "b") == (0, forgotten)
     assert list(nodes(pair.desk)) == ["a"]
     assert "no known node may run it" in pair.desk.vcsctl("queue").stdout
     refused = told(pair.desk, "run", "onlyb")

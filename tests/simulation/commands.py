@@ -32,6 +32,9 @@ class Conduct:
     hangs_s: float = 0.0  # before it is executed: a mount that does not answer
 
 
+Began = Callable[[Job, float | None], Callable[[], None]]  # with the moment at which its node decided to run it
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     unit: Unit
@@ -62,7 +65,7 @@ class SimulatedHurry(Hurry):
 class SimulatedMachine(Machine):
     """`began` is told of each executed command and gives back whom to tell when the last of its processes is gone."""
 
-    def __init__(self, runner: Process, job: Job, conduct: Conduct, began: Callable[[Job], Callable[[], None]]) -> None:
+    def __init__(self, runner: Process, job: Job, conduct: Conduct, began: Began) -> None:
         self.cgroup = job.cgroup
         self.status: int | None = None
         self.over_s = 0.0
@@ -75,6 +78,7 @@ class SimulatedMachine(Machine):
         self._job = job
         self._conduct = conduct
         self._began = began
+        self._decided_at = runner.parent.locked_at if runner.parent else None
         self._tree: set[Process] = set()
         self._main: Task | None = None
         self._woken = False
@@ -103,7 +107,7 @@ class SimulatedMachine(Machine):
         return Prepared(unit, variables, inherited, self._conduct)
 
     def start(self, command: Any) -> None:
-        over = self._began(self._job)
+        over = self._began(self._job, self._decided_at)
         process = self._spawn("command", command.inherited, over)
         conduct = self._conduct
 
@@ -197,7 +201,7 @@ class Children:
         self._waiting: Task | None = None
         self._woken = False
 
-    def fork_runner(self, job: Job, conduct: Conduct, began: Callable[[Job], Callable[[], None]]) -> int:
+    def fork_runner(self, job: Job, conduct: Conduct, began: Began) -> int:
         scheduler = self.node.scheduler
         own = replace(job, grant=copy.deepcopy(job.grant))
         runner = self.node.process(f"runner {job.claim.run_id}", self.vcsd, tuple(job.grant.descriptors))

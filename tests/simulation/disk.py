@@ -48,7 +48,8 @@ class Disk:
         self.journals = journals  # a local disk; a file server has every change of names durable before it answers
         self.read_only = False
         self.full = False
-        self.named: Callable[[str, Inode], None] | None = None  # told of each name that link() makes
+        self.named: Callable[[str, Inode], None] | None = None  # told of each name that link or rename makes
+        self.unnamed: Callable[[str], None] | None = None  # and of each that unlink takes
         self._free: list[int] = []
         self._freed: list[int] = []  # not used again before the change that freed them is durable
         self._next = 12
@@ -202,6 +203,8 @@ class Disk:
             return  # two names of one file: rename(2) does nothing
         self._bind(path, found[0])
         self._unbind(source)
+        if self.named is not None:
+            self.named(path, found[0])
 
     def unlink(self, path: str) -> None:
         found = self.find(path)
@@ -212,6 +215,8 @@ class Disk:
         self.writable(grows=False)
         self._unbind(path)
         self.forget_if_unused(found[0])
+        if self.unnamed is not None:
+            self.unnamed(path)
 
     # Content.
 

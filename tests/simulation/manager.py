@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from tests.simulation.commands import Children, Conduct, SimulatedRuns
+from tests.simulation.commands import Began, Children, Conduct, SimulatedRuns
 from tests.simulation.node import Node, NodeClocks
 from tests.simulation.scheduler import Process
 from vcsctl.catalog.snapshot import CompiledUnit, Snapshot
@@ -42,7 +42,7 @@ class Manager:
         timezone: str,
         catalog: Callable[[], Catalog],
         conduct: Callable[[Job], Conduct],
-        began: Callable[[Job], Callable[[], None]],
+        began: Began,
         adopted: Callable[[Manager], None],
         say: Callable[[str], None],
         *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.checker import Asked
+from tests.checker import Asked, Withdrawn
 from tests.simulation.node import Node
 from tests.simulation.world import World
 from vcsctl.domain.effective import changed_by
@@ -19,11 +19,13 @@ class Operators:
     def __init__(self, world: World, random: Random) -> None:
         self.world = world
         self.random = random
+        self.kinds: set[str] = set()
 
     def plan(self, until: float) -> None:
         """A few commands at moments of the seed's choice."""
         scheduler = self.world.scheduler
         kinds = self.random.sample(("run", "run", "cancel", "stop", "disable", "set"), self.random.randint(1, 4))
+        self.kinds = set(kinds)
         moment = scheduler.now + self.random.uniform(1.0, 20.0)
         while moment < until:
             scheduler.at(moment, lambda: self.act(self.random.choice(kinds)))
@@ -68,16 +70,34 @@ class Operators:
         world.ask(work, node)
 
     def cancel(self, key: str, node: Node) -> None:
+        """Marks first and looks then: what it tells to be cancelled must not run."""
         world = self.world
 
         def work() -> None:
             pending = queue.QueueReader(world.paths, Faults()).read_key(key)
             for queued in pending.requests if pending else ():
-                queue.cancel(world.paths, key, queued.request.id)
-                world.tell(f"cancelled {queued.request.id}")
-            world.wake(node)
+                identity = queued.request.id
+                queue.cancel(world.paths, key, identity)
+                world.wake(node)
+                started = self._really_started(key, identity)
+                world.tell(f"{identity}: {'already started' if started else 'cancelled'}")
+                if not started:
+                    world.witness.withdrawn.append(Withdrawn(identity, world.scheduler.now))
 
         world.ask(work, node)
+
+    def _really_started(self, key: str, identity: str) -> bool:
+        world = self.world
+        give_up = world.scheduler.now + 10.0
+        while True:
+            found = state.read_key(world.paths, key, Faults())
+            if found.run is None or identity not in found.run.value.requests:
+                return False
+            if found.end is not None:
+                return found.end.value.cause != "recalled"
+            if found.began or world.scheduler.now > give_up:
+                return True
+            world.scheduler.sleep(0.05)
 
     def stop(self, key: str, node: Node) -> None:
         world = self.world

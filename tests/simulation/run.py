@@ -42,14 +42,17 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
             node.clock_offset_s = random.uniform(-3.0, 3.0)
             world.scheduler.at(world.scheduler.now + random.random() * 5.0, lambda node=node: world.boot(node))  # type: ignore[misc]
         faults.plan()
-        Operators(world, random).plan(calm_from)
+        operators = Operators(world, random)
+        operators.plan(calm_from)
         world.scheduler.run(calm_from)
         faults.calm()
         world.tell("CALM")
-        world.scheduler.run(calm_from + QUIET_S)
-        give_up = calm_from + QUIET_S + patience_s
-        while world.scheduler.now < give_up and not world.witness.is_settled(calm_from + QUIET_S - 1.0):
+        cutoff = calm_from + QUIET_S
+        world.scheduler.run(cutoff)
+        undisturbed = not faults.kinds & {"push", "clock"} and not operators.kinds & {"disable", "set"}
+        due = world.due_slots(cutoff) if undisturbed else []
+        while world.scheduler.now < cutoff + patience_s and not world.witness.is_settled(cutoff - 1.0, due):
             world.scheduler.run(world.scheduler.now + 5.0)
-        found = world.violations(calm_from=calm_from, bound_s=patience_s, settled_until=calm_from + QUIET_S - 1.0)
+        found = world.violations(due, calm_from=calm_from, bound_s=patience_s, settled_until=cutoff - 1.0)
     lines = [f"{at:9.3f}  {node:8} {process:16} {what}" for at, node, process, what in world.trace or ()]
     return Verdict(seed, found, about, lines, len(world.witness.executions), sum(world.posix.calls.values()))

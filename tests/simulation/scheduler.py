@@ -45,6 +45,7 @@ class Process:
         self.stopped = 0  # how many reasons there are for it to stand still
         self.status = 0  # as waitpid tells it
         self.at_end: list[Callable[[Process], None]] = []
+        self.locked_at: float | None = None  # when it last took a lock: whatever it reads after that is newer
         self.files: Any = None  # the table of descriptors, kept by the file system
 
     def run(self, work: Callable[[], None]) -> None:

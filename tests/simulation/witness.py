@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tests.checker import Asked, Claimed, Entry, Execution, Forbidden, History, Recorded
+from tests.checker import Asked, Claimed, Due, Entry, Execution, Forbidden, History, Recorded, Withdrawn
+from tests.simulation.commands import Began
 from tests.simulation.disk import Disk
 from tests.simulation.scheduler import Scheduler
 from vcsctl.domain.history import Row
@@ -15,6 +17,10 @@ from vcsctl.domain.run import to_text
 from vcsctl.runners.oneshot import Job
 
 _RECORD = re.compile(r".*/state/([^/]+)/(\d+)(\.end)?\.json")
+_UNITS = re.compile(r".*/nodes/([^/]+)\.units\.json")
+_BEAT = re.compile(r".*/nodes/([^/.]+)\.json")
+_DRAIN = re.compile(r".*/overrides/([^/]+)\.drained")
+DRAINED = "is drained"
 
 
 class Witness:
@@ -23,38 +29,63 @@ class Witness:
         self.executions: list[Execution] = []
         self.claimed: dict[str, float] = {}
         self.asked: list[Asked] = []
-        self._ended: set[str] = set()  # runs with an outcome on record
-        self._taken: set[str] = set()  # requests that a claim lists
+        self.withdrawn: list[Withdrawn] = []
         self.forbidden: list[Forbidden] = []
-        self.entries: list[Entry] = []
         self._open: dict[tuple[str, str | None, str], Forbidden] = {}
-        self.decided: dict[str, float] = {}  # run → when a node began to read under its locks
+        self._ended: set[str] = set()  # runs with an outcome on record
+        self._taken: dict[str, float] = {}  # request → when a claim first listed it
+        self._watermarks: dict[str, list[tuple[float, str]]] = defaultdict(list)  # KEY → claims' moments and watermarks
+        self._declared: dict[str, dict[str, set[str]]] = {}  # node → service → groups, as published last
+        self._in_group_since: dict[tuple[str, str], float] = {}  # service and group, while some node declares it
+        self._wished_drained: set[str] = set()
 
-    # Runs.
+    # Names on the share, at the moment at which they are there.
 
-    def linked(self, path: str, data: bytes) -> None:
-        """A new name on the share, at the moment at which it is there: of a claim, each row that must come of it."""
-        if (match := _RECORD.fullmatch(path)) is None:
-            return
-        run, now = f"{match[1]}.{match[2]}", self._scheduler.now
-        if match[3]:
+    def named(self, path: str, data: bytes) -> None:
+        if match := _RECORD.fullmatch(path):
+            self._recorded(f"{match[1]}.{match[2]}", match[1], data, is_end=bool(match[3]))
+        elif match := _UNITS.fullmatch(path):
+            self._published(match[1], data)
+        elif match := _BEAT.fullmatch(path):
+            drained = json.loads(data).get("drained", False)
+            if drained and match[1] in self._wished_drained:
+                self.forbid(match[1], None, DRAINED)  # everybody can read now that it knows
+        elif match := _DRAIN.fullmatch(path):
+            self._wished_drained.add(match[1])
+
+    def unnamed(self, path: str) -> None:
+        if match := _DRAIN.fullmatch(path):
+            self._wished_drained.discard(match[1])
+            self.allow(match[1], None, DRAINED)
+
+    def _recorded(self, run: str, key: str, data: bytes, *, is_end: bool) -> None:
+        """Of a claim: each row that must come of it."""
+        if is_end:
             self._ended.add(run)
             return
-        claim = json.loads(data)
+        claim, now = json.loads(data), self._scheduler.now
         rows = [f"{run}+{number}" for number, _ in enumerate(claim.get("dropped", ()), 1)]
         for row in [run, *rows] if claim.get("unit") else rows:
             self.claimed.setdefault(row, now)
         for request in (*claim.get("requests", ()), *(row.get("request") for row in claim.get("dropped", ()))):
-            self._taken.add(request)
+            self._taken.setdefault(request, now)
+        if claim.get("watermark"):
+            self._watermarks[key].append((now, claim["watermark"]))
 
-    def is_settled(self, before: float) -> bool:
-        """Whether all that was claimed, executed or asked for before a moment has an end: no longer to wait for."""
-        open_runs = (run for run, at in self.claimed.items() if at < before and "+" not in run)
-        return (
-            all(run in self._ended for run in open_runs)
-            and all(one.request in self._taken for one in self.asked if one.at < before)
-            and all(one.ended_at is not None for one in self.executions if one.began_at < before)
-        )
+    def _published(self, node: str, data: bytes) -> None:
+        units = json.loads(data)["units"]
+        self._declared[node] = {
+            name: set(row["plain"].get("groups", ())) for name, row in units.items() if row["plain"] is not None
+        }
+        now = {(name, group) for units in self._declared.values() for name, groups in units.items() for group in groups}
+        for gone in self._in_group_since.keys() - now:
+            del self._in_group_since[gone]
+        for pair in now - self._in_group_since.keys():
+            self._in_group_since[pair] = self._scheduler.now
+            for number, execution in enumerate(self.executions):
+                if execution.ended_at is None and execution.key.partition("@")[0] == pair[0]:
+                    joined = {**execution.joined, pair[1]: self._scheduler.now}
+                    self.executions[number] = replace(execution, joined=joined)
 
     def forget_what_was_lost(self, disk: Disk) -> None:
         """After a power cut of the only machine: claims that were not durable never were."""
@@ -64,32 +95,29 @@ class Witness:
             if folder is None or f"{number}.json" not in folder.names:
                 del self.claimed[row]
 
-    def began(self, job: Job) -> Callable[[], None]:
-        claim, number = job.claim, len(self.executions)
-        self.executions.append(
-            Execution(
+    # Runs.
+
+    def on_node(self, node: str) -> Began:
+        def began(job: Job, decided_at: float | None) -> Callable[[], None]:
+            claim, number, now = job.claim, len(self.executions), self._scheduler.now
+            joined = {group: at for (name, group), at in self._in_group_since.items() if name == claim.service}
+            execution = Execution(
                 claim.run_id,
                 claim.key,
-                "",
+                node,
                 frozenset(claim.groups),
                 to_text(claim.slot) if claim.slot else None,
                 claim.attempt,
-                self._scheduler.now,
-                None,
-                dict(job.fences),
-                self.decided.get(claim.run_id),
+                now,
+                fences=dict(job.fences),
+                decided_at=decided_at,
+                joined=joined,
             )
-        )
+            self.executions.append(execution)
 
-        def over() -> None:
-            self.executions[number] = replace(self.executions[number], ended_at=self._scheduler.now)
+            def over() -> None:
+                self.executions[number] = replace(self.executions[number], ended_at=self._scheduler.now)
 
-        return over
-
-    def on_node(self, node: str) -> Callable[[Job], Callable[[], None]]:
-        def began(job: Job) -> Callable[[], None]:
-            over = self.began(job)
-            self.executions[-1] = replace(self.executions[-1], node=node)
             return over
 
         return began
@@ -107,29 +135,52 @@ class Witness:
 
     # All of it.
 
-    def history(self, rows: list[Row], *, calm_from: float, bound_s: float, settled_until: float) -> History:
-        recorded = [
-            Recorded(
-                row.id,
-                row.key,
-                row.outcome,
-                row.cause,
-                to_text(row.slot) if row.slot else None,
-                row.attempt,
-                row.requests,
-                row.at.timestamp(),
-            )
-            for row in rows
-        ]
-        return History(
-            self.executions,
-            recorded,
-            [Claimed(row, at) for row, at in self.claimed.items()],
-            self.asked,
-            [*self.forbidden, *self._open.values()],
-            self.entries,
-            calm_from,
-            bound_s,
-            self._scheduler.now,
-            settled_until,
+    def is_settled(self, before: float, due: Iterable[Due]) -> bool:
+        """Whether all that was claimed, executed, due or asked for before a moment has an end: no longer to wait for."""
+        taken = [self._taken.get(one.request) for one in self.asked if one.at < before]
+        taken += [self._claimed_at(one) for one in due if one.at < before]
+        if None in taken:
+            return False
+        last = max((before, *(at for at in taken if at is not None)))
+        return all(run in self._ended for run, at in self.claimed.items() if at <= last and "+" not in run) and all(
+            one.ended_at is not None for one in self.executions if one.began_at <= last
         )
+
+    def _claimed_at(self, due: Due) -> float | None:
+        """When a claim disposed of a slot, as a run or otherwise."""
+        moments = (at for at, watermark in self._watermarks[due.key] if watermark >= due.slot)
+        return min(moments, default=None)
+
+    def history(
+        self, rows: list[Row], due: list[Due], *, calm_from: float, bound_s: float, settled_until: float
+    ) -> History:
+        entries = [Entry(one.key, one.at, self._taken.get(one.request)) for one in self.asked]
+        entries += [Entry(one.key, one.at, self._claimed_at(one)) for one in due]
+        return History(
+            executions=self.executions,
+            recorded=[_recorded(row) for row in rows],
+            claimed=[Claimed(row, at) for row, at in self.claimed.items()],
+            asked=self.asked,
+            withdrawn=self.withdrawn,
+            due=due,
+            forbidden=[*self.forbidden, *self._open.values()],
+            entries=entries,
+            calm_from=calm_from,
+            bound_s=bound_s,
+            seen_until=self._scheduler.now,
+            settled_until=settled_until,
+        )
+
+
+def _recorded(row: Row) -> Recorded:
+    return Recorded(
+        row.id,
+        row.key,
+        row.outcome,
+        row.cause,
+        to_text(row.slot) if row.slot else None,
+        row.attempt,
+        row.requests,
+        row.at.timestamp(),
+        to_text(row.last) if row.last else None,
+    )

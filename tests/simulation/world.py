@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 
-from tests.checker import History, violations
+from tests.checker import Due, violations
 from tests.simulation.client import Server
 from tests.simulation.commands import Conduct
 from tests.simulation.disk import Disk
@@ -19,7 +19,10 @@ from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.seams import in_place
 from tests.simulation.witness import Witness
 from vcsctl.config import Config
+from vcsctl.domain.calendar import next_slot
 from vcsctl.domain.history import Row
+from vcsctl.domain.run import to_text
+from vcsctl.domain.unit import Daemon, schedule_of
 from vcsctl.errors import StorageError
 from vcsctl.runners.oneshot import Job
 from vcsctl.store import history, nodes
@@ -58,7 +61,8 @@ class World:
         self.server = Server(self.scheduler, self.disk, self.scheduler.random)
         self.posix = Posix(self.scheduler, self.scheduler.random, setting.jitter_s)
         self.witness = Witness(self.scheduler)
-        self.disk.named = lambda path, inode: self.witness.linked(path, inode.data)
+        self.disk.named = lambda path, inode: self.witness.named(path, inode.data)
+        self.disk.unnamed = self.witness.unnamed
         self.paths = Paths(SHARE)
         self.nodes = [
             Node(self.scheduler, self.server, f"n{number + 1}", setting.lease_s) for number in range(setting.nodes)
@@ -195,13 +199,7 @@ class World:
         self.ask(lambda: nodes.ask_to_drain(self.paths, nodes.Drain(name, "op")) and None)
 
     def resume(self, name: str) -> None:
-        """The node may take it back from the moment at which the wish is gone."""
-
-        def work() -> None:
-            self.witness.allow(name, None, "is drained")
-            nodes.resume(self.paths, name)
-
-        self.ask(work)
+        self.ask(lambda: nodes.resume(self.paths, name) and None)
 
     # What it came to.
 
@@ -221,8 +219,21 @@ class World:
             self.scheduler.run(self.scheduler.now + 1.0)
         return found
 
-    def history(self, *, calm_from: float, bound_s: float, settled_until: float) -> History:
-        return self.witness.history(self.rows(), calm_from=calm_from, bound_s=bound_s, settled_until=settled_until)
+    def due_slots(self, until: float) -> list[Due]:
+        """The slots that have counted since each schedule came into force, where none has changed since."""
+        found = []
+        for path, folder in sorted(self.disk.folders.items()):
+            parent, _, key = path.rpartition("/")
+            unit = self.newest_catalog.get(key.partition("@")[0])
+            marks = [inode.modified_ns for name, (inode, _) in folder.names.items() if name.startswith("since.")]
+            if parent != f"{SHARE}/state" or unit is None or not marks:
+                continue
+            schedule = None if isinstance(unit, Daemon) else schedule_of(unit, "UTC")
+            slot = datetime.fromtimestamp(max(marks) / 1e9, UTC)
+            while schedule is not None and (slot := next_slot(schedule, slot)).timestamp() < until:
+                found.append(Due(key, to_text(slot), slot.timestamp()))
+        return found
 
-    def violations(self, *, calm_from: float, bound_s: float, settled_until: float) -> list[str]:
-        return violations(self.history(calm_from=calm_from, bound_s=bound_s, settled_until=settled_until))
+    def violations(self, due: list[Due], *, calm_from: float, bound_s: float, settled_until: float) -> list[str]:
+        told = self.witness.history(self.rows(), due, calm_from=calm_from, bound_s=bound_s, settled_until=settled_until)
+        return violations(told)
