@@ -25,6 +25,13 @@ from vcsctl.vcsd import presence
 linux.boot_id = lambda: "boot of {name}"
 presence.this_machine = lambda boot_id: presence.Machine("{name}.example", "machine {name}", boot_id)
 """
+# To be added to a node's preamble. The clocks for durations and the file server's own stay as they are.
+CLOCK_AHEAD = """
+from datetime import UTC, datetime, timedelta
+from vcsctl.runners.machine import Machine
+from vcsctl.vcsd.clocks import Clocks
+Clocks.now = Machine.now = lambda self: datetime.now(UTC) + timedelta(seconds={seconds})
+"""
 HEARTBEAT_S = 1.0
 SILENT_AFTER_S = 3 * HEARTBEAT_S
 POLL_BUSY_S = 0.1
