@@ -77,6 +77,8 @@ TABLE: list[tuple[str, KeyView, datetime, tuple[Any, ...]]] = [
      ("start", "schedule", NOON, 1, (), ())),
     ("slots that nobody saw are missed, the newest runs", replace(VIEW, watermark=NOON - HOUR), NOON,
      ("start", "schedule", NOON, 1, (), (("nobody-there", 11),))),
+    ("an entry by a clock a little ahead is not dropped", replace(VIEW, slots_first=NOON, slots_entered_at=NOON),
+     NOON - 3 * SECOND, ("idle", NOON)),
     ("slots in the queue are coalesced", replace(VIEW, watermark=NOON - 20 * MINUTE, slots_first=NOON - 10 * MINUTE,
      slots_entered_at=NOON - 10 * MINUTE), NOON,
      ("start", "schedule", NOON, 1, (), (("nobody-there", 1), ("coalesced", 2)))),

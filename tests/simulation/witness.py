@@ -137,12 +137,13 @@ class Witness:
 
     def is_settled(self, before: float, due: Iterable[Due]) -> bool:
         """Whether all that was claimed, executed, due or asked for before a moment has an end: no longer to wait for."""
-        open_runs = (run for run, at in self.claimed.items() if at < before and "+" not in run)
-        return (
-            all(run in self._ended for run in open_runs)
-            and all(one.request in self._taken for one in self.asked if one.at < before)
-            and all(one.ended_at is not None for one in self.executions if one.began_at < before)
-            and all(self._claimed_at(one) is not None for one in due if one.at < before)
+        taken = [self._taken.get(one.request) for one in self.asked if one.at < before]
+        taken += [self._claimed_at(one) for one in due if one.at < before]
+        if None in taken:
+            return False
+        last = max((before, *(at for at in taken if at is not None)))
+        return all(run in self._ended for run, at in self.claimed.items() if at <= last and "+" not in run) and all(
+            one.ended_at is not None for one in self.executions if one.began_at <= last
         )
 
     def _claimed_at(self, due: Due) -> float | None:

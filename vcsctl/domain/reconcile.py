@@ -164,8 +164,8 @@ def decide(view: KeyView, now: datetime) -> Decision:
         cause, why = ("changed", "the schedule changed") if unit.enabled else ("disabled", "the service was disabled")
         ledger.drop(cause, why, first=retry.slot, last=retry.slot, attempt=retry.attempt)
         retry = None
-    if view.slots_first and due is None:
-        _drop_entry(view, unit, ledger)
+    if view.slots_first and due is None and not now < view.slots_first <= now + CLOCK_TOLERANCE:
+        _drop_entry(view, unit, ledger)  # else it has come already by the clock of the node that entered it
     if due and now >= (limit := start_limit(unit, schedule, due.newest)):
         late = f"could not start by {to_text(limit)} (start_within)"
         ledger.drop("too-late", late, first=due.first, last=due.newest, count=due.count)
