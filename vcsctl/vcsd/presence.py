@@ -112,12 +112,3 @@ class Presence:
 
     def _until_restarted(self, who: str, remedy: str) -> str:
         return f"{who}: node {self.node} claims nothing until its vcsd is restarted; give {remedy}"
-
-
-def this_machine(boot_id: str) -> Machine:
-    try:
-        with open("/etc/machine-id", encoding="ascii") as file:
-            identity = file.read(64).strip()
-    except (OSError, UnicodeDecodeError):
-        identity = ""  # the system does not say
-    return Machine(os.uname().nodename, identity, boot_id)
