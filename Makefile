@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test check bench chaos clean
+.PHONY: run test check bench chaos lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,5 +36,9 @@ $(VENV)/.bench: $(VENV)/.made
 chaos: $(VENV)/.made
 	PYTHONPATH=tests:tests/cluster $(VENV)/bin/python tests/cluster/chaos.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+# Emulated machines on a real network file system, as root: make lab ONLY="cut power-off" ARGS=--keep (docs/lab.md)
+lab: $(VENV)/.made
+	$(VENV)/bin/python -m lab $(ONLY) $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(ROOT) build dist *.egg-info
+	rm -rf $(VENV) $(ROOT) .lab build dist *.egg-info

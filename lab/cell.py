@@ -9,7 +9,8 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +43,7 @@ class Service:
     def text(self) -> str:
         words = ["/opt/lab/job", str(self.seconds), *(["stubborn"] if self.stubborn else [])]
         plan = {"schedule": "periodical", "period": self.period or 60, "enabled": self.period is not None}
+        plan = {} if "schedule" in self.keys else plan
         content = {"title": f"Laboratory: {self.name}", **plan, "groups": list(self.groups), "exec": words, **self.keys}
         return "".join(f"{key}: {json.dumps(value)}\n" for key, value in content.items())
 
@@ -127,22 +129,29 @@ class Cell:
     def put_up(self, options: str = NFS4, **keys: Any) -> None:
         """Everything running: server, mounts, cell, one vcsd on each node."""
         self.boot()
-        for node in self.nodes:
-            self.mount(node, options)
-        self.make(self.nodes[0])
-        for node in self.nodes:
-            self.configure(node, **keys)
-            self.start_vcsd(node)
+        self.on_all(lambda node: self.mount(node, options))
+        self.make(self.nodes[0], **keys)
+        self.on_all(lambda node: self._join(node, **keys))
+
+    def _join(self, node: Machine, **keys: Any) -> None:
+        self.configure(node, **keys)
+        self.start_vcsd(node)
+
+    def on_all(self, act: Callable[[Machine], None]) -> None:
+        """On all nodes at once: each waits for its own slow machine."""
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            list(pool.map(act, self.nodes))
 
     # vcsd and vcsctl on a node.
 
     def start_vcsd(self, node: Machine, *, wait: bool = True) -> None:
+        before = self.log(node).count("services, shared directory")
         node.must("vcsd >>/var/log/vcsd.log 2>&1 </dev/null &")
         if wait:
-            node.until(lambda: "services, shared directory" in self.log(node), "vcsd says it runs", SLOW_S)
+            node.until(lambda: self.log(node).count("services, shared directory") > before, "vcsd says it runs", SLOW_S)
 
     def log(self, node: Machine) -> str:
-        return node.run("cat /var/log/vcsd.log").output
+        return node.run("cat /var/log/vcsd.log 2>/dev/null").output
 
     def kill_vcsd(self, node: Machine, signal: str = "KILL") -> None:
         node.must(f"kill -{signal} $(pgrep -o -f /opt/vcs/bin/vcsd)")

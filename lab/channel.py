@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import socket
 import threading
@@ -94,14 +95,13 @@ class Agent(Lines):
     def __init__(self, path: Path) -> None:
         self.ready = threading.Event()
         self._waiting: dict[int, Queue[Done | None]] = {}
-        self._last = 0
+        self._numbers = itertools.count(1)
         super().__init__(path)
 
     def run(self, command: str, *, timeout_s: float, input: str = "") -> Done:  # noqa: A002 - as subprocess calls it
         if not self.ready.is_set():
             raise NoAnswerError(f"the agent has not come up, asked for: {command[:80]}")
-        self._last += 1
-        number, reply = self._last, Queue[Done | None](1)
+        number, reply = next(self._numbers), Queue[Done | None](1)
         self._waiting[number] = reply
         self.send({"id": number, "command": command, "timeout_s": timeout_s, "input": input})
         try:

@@ -113,6 +113,7 @@ class Trial:
         """`vcsctl run`; the checker will want to see what became of it."""
         at_s = time.monotonic()
         done = cell.vcsctl(node, "run", name, must=True)
+        tell(f"    {node.name}: vcsctl run {name}")
         self._asked.append(Asked(done.output.partition("(")[2].partition(")")[0], name, at_s))
 
     def watch(self, cell: Cell, node: Machine, *commands: str) -> Watch:

@@ -245,11 +245,10 @@ def _requests(history: History) -> Iterator[str]:
         if not own and not beside and asked.at < history.settled_until:
             yield f"no outcome: request {asked.request} of {asked.key}, asked for at {asked.at:.3f}"
 
-
     executed = {execution.run for execution in history.executions}
     for withdrawn in history.withdrawn:
         for row in ends[withdrawn.request]:
-            if row.id in executed:
+            if row.id in executed and row.slot is None:  # what ran for a slot would have run without the request
                 yield f"request {withdrawn.request} was cancelled at {withdrawn.at:.3f}, and {row.id} was executed for it"
 
 

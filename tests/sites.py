@@ -78,10 +78,20 @@ class Site:
         self.vcsd = subprocess.Popen([sys.executable, "-c", code], env=self.environment, stderr=log)
         log.close()
         if crash_after is None and hold_at is None and until_it_answers:
-            self.until(self.wake, "vcsd answers")
+            self.until_it_answers()
+
+    def until_it_answers(self) -> None:
+        self.until(lambda: self.wake() or self.vcsd is None or self.vcsd.poll() is not None, "vcsd answers")
+        assert self.wake(), f"vcsd has ended: {(self.root / 'vcsd.log').read_text()[-3000:]}"
 
     def wake(self) -> dict[str, Any] | None:
         return ask(str(self.root / "run/vcs/vcsd.sock"), {"do": "wake"})
+
+    def reload(self) -> None:
+        """As `vcsctl reload`: on return the new catalog is in force and published."""
+        answer = ask(str(self.root / "run/vcs/vcsd.sock"), {"do": "reload"}, timeout_s=60)
+        assert answer is not None, "vcsd did not answer"
+        assert answer.get("ok"), answer
 
     def request(self, *names: str) -> list[str]:
         """Requests as `vcsctl run` enters them, without the price of a process; their ids."""

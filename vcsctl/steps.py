@@ -10,8 +10,8 @@ CLAIM = (
     "claim linked",
     "run indexed",
     "fences raised",
-    "entries removed",
     "not recalled",
+    "entries removed",
 )
 START = ("runner forked", "runner alone", "locks proved", "start recorded", "command started")
 OUTCOME = ("command over", "locks proved again", "outcome linked", "index removed")

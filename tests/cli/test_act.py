@@ -134,8 +134,9 @@ def test_history_is_listed_newest_last_and_as_json(site: Site) -> None:
     for _ in range(3):
         site.vcsctl("run", "quick", "--wait")
     lines = site.vcsctl("history", "quick").stdout.splitlines()
-    assert lines[0].split() == ["AT", "RUN", "OUTCOME", "TRIGGER", "DURATION", "WHY"]
-    assert [line.split()[2] for line in lines[1:]] == ["quick.1", "quick.2", "quick.3"]
+    assert lines[0].split() == ["AT", "RUN", "NODE", "OUTCOME", "TRIGGER", "DURATION", "WHY"]
+    node = os.uname().nodename
+    assert [line.split()[2:4] for line in lines[1:]] == [[f"quick.{number}", node] for number in (1, 2, 3)]
     answer = json.loads(site.vcsctl("history", "quick", "-n", "2", "--output", "json").stdout)
     assert answer["version"] == 1
     assert [(row["id"], row["outcome"], row["exit_code"]) for row in answer["history"]] == [

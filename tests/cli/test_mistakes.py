@@ -164,10 +164,11 @@ def test_what_hangs_is_given_up() -> None:
 def test_without_a_cell_or_vcsd_each_command_says_so(tmp_path: Path, site_class: type[Any]) -> None:
     site = site_class(tmp_path)
     site.unit("calculator", UNIT)
+    way_out = "mount the shared directory, or make one: start vcsd, or `vcsctl init`"
     for command in ("status", "queue", "run calculator", "stop calculator", "why calculator", "enable calculator"):
         done = site.vcsctl(*command.split())
         assert (done.returncode, done.stdout) == (75, ""), command
-        assert done.stderr == f"vcsctl: {site.shared} holds no cell; start vcsd, or mount the shared directory\n"
+        assert done.stderr == f"vcsctl: {site.shared} holds no cell; {way_out}\n"
     reload = site.vcsctl("reload")
     assert (reload.returncode, reload.stderr) == (
         3,

@@ -29,6 +29,18 @@ def told(site: Any, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def answered(site: Any, answer: bytes, *arguments: str) -> tuple[int, str]:
+    """As somebody at a terminal, who answers a question."""
+    terminal, inner = pty.openpty()
+    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(site.root), *arguments]
+    asked = subprocess.Popen(command, stdin=inner, stdout=subprocess.PIPE, text=True)
+    os.close(inner)
+    os.write(terminal, answer + b"\n")
+    said, _ = asked.communicate(timeout=20)
+    os.close(terminal)
+    return asked.returncode, said.partition("]: ")[2]
+
+
 def nodes(site: Any) -> dict[str, dict[str, Any]]:
     answer = json.loads(site.vcsctl("nodes", "--output", "json").stdout)
     assert answer["version"] == 1
@@ -48,14 +60,13 @@ def test_nodes_shows_each_node_its_runs_and_its_clock(pair: Pair) -> None:
     pair.a.until(lambda: nodes(pair.desk)["b"]["runs"] == ["held.1"], "b runs it")
     header, a, b = rows(pair.desk)
     assert header == ["NODE", "STATE", "UP FOR", "HOST", "LABELS", "CLOCK", "RUNS", "UNITS"]
-    host = os.uname().nodename
-    assert a[:2] + a[3:] == ["a", "up", host, "-", "+0.0 s", "-", "as most"]
-    assert b[:2] + b[3:] == ["b", "up", host, "big, fast", "+0.0 s", "held.1", "as most"]
+    assert a[:2] + a[3:] == ["a", "up", "a.example", "-", "+0.0 s", "-", "as most"]
+    assert b[:2] + b[3:] == ["b", "up", "b.example", "big, fast", "+0.0 s", "held.1", "as most"]
     found = nodes(pair.a)["b"]
     assert found["up"] is True
     assert (found["silent_s"], found["drained"], found["claims_nothing"]) == (None, False, "")
     assert abs(found["clock_offset_s"]) < 1
-    assert (found["labels"], found["host"], found["units_differ"]) == (["big", "fast"], host, {})
+    assert (found["labels"], found["host"], found["units_differ"]) == (["big", "fast"], "b.example", {})
 
 
 def test_a_node_that_dies_is_shown_with_its_age_and_can_be_forgotten(pair: Pair) -> None:
@@ -82,10 +93,10 @@ def test_a_node_that_dies_is_shown_with_its_age_and_can_be_forgotten(pair: Pair)
     assert told(pair.desk, "nodes", "forget", "c") == (4, "", "vcsctl: unknown node c; `vcsctl nodes` lists them all\n")
     asked = told(pair.desk, "nodes", "forget", "b")
     assert asked == (2, "", "vcsctl: nodes forget: nobody to ask; add --yes to forget b\n")
-    assert told(pair.desk, "nodes", "forget", "b", "--yes")[:2] == (
-        0,
-        "b: forgotten; when its vcsd runs again it is known again\n",
-    )
+    assert answered(pair.desk, b"n", "nodes", "forget", "b") == (1, "")
+    assert list(nodes(pair.desk)) == ["a", "b"]
+    forgotten = "b: forgotten; when its vcsd runs again it is known again\n"
+    assert answered(pair.desk, b"y", "nodes", "forget", "b") == (0, forgotten)
     assert list(nodes(pair.desk)) == ["a"]
     assert "no known node may run it" in pair.desk.vcsctl("queue").stdout
     refused = told(pair.desk, "run", "onlyb")
@@ -258,8 +269,38 @@ def test_a_node_that_claims_nothing_says_why_and_its_clock_judges_nobody(pair: P
     a, b, c = rows(pair.desk)[1:]
     assert (a[1], b[1]) == ("up", "up")
     assert c[:2] == ["c", f"claims nothing: {why}"]
-    assert c[3:] == ["h", "odd", "+3600.0 s", "-", "none published"]
+    assert c[3:] == ["h", "odd", "+3600.0 s", "-", "none to be read"]
     shown = pair.a.vcsctl("status").stdout.splitlines()
     assert shown[:2] == ["problem: on c: one fault", f"problem: {why}"]
     answer = json.loads(pair.a.vcsctl("status", "--output", "json").stdout)
     assert answer["problems"] == shown[:2]
+
+
+def test_strangers_among_the_nodes_files_hinder_nobody(site: Any) -> None:
+    site.configure("node: a\nheartbeat: 1s\n")
+    site.unit("quick", QUICK)
+    site.start()
+    folder = site.shared / "nodes"
+    (folder / "x y.units.json").write_text("{}")
+    (folder / "d.json").mkdir()
+    (folder / "e.units.json").write_text("not json")
+    (folder / "f.json").write_text('{"version": 1, "node": "a"}')
+    (folder / "g.units.json").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "h.units.json")
+    (site.shared / "overrides/k.drained").write_text("")
+    assert [row[0] for row in rows(site)] == ["NODE", "a", "e", "g", "h"]
+    assert [row[-1] for row in rows(site)[2:]] == ["none to be read"] * 3
+    shown = site.vcsctl("status").stdout.splitlines()
+    gone = "problem: node {0} has no heartbeat; if it is gone: vcsctl nodes forget {0}"
+    assert shown[:3] == [gone.format(node) for node in "egh"]
+    ran = site.vcsctl("run", "quick", "--wait")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    for node in "egh":
+        assert told(site, "nodes", "forget", node, "--yes")[0] == 0
+    assert [row[0] for row in rows(site)] == ["NODE", "a"]
+    assert told(site, "resume", "k") == (0, "k: resumed; it is not known here\n", "")
+    assert told(site, "resume", "k")[0] == 4
+    for name in ("../a", "", "a/b", "x" * 300):
+        for command in (("drain",), ("resume",), ("nodes", "forget")):
+            code, _, said = told(site, *command, name)
+            assert (code, "Traceback" in said) == (4, False), (command, name)

@@ -21,13 +21,21 @@ from vcsctl.store.paths import Paths
 
 OWN_MACHINE = """
 from vcsctl.runners import linux
-from vcsctl.vcsd import presence
+from vcsctl.vcsd import daemon
 linux.boot_id = lambda: "boot of {name}"
-presence.this_machine = lambda boot_id: presence.Machine("{name}.example", "machine {name}", boot_id)
+daemon.this_machine = lambda: daemon.Machine("{name}.example", "machine {name}", linux.boot_id())
+"""
+# To be added to a node's preamble. The clocks for durations and the file server's own stay as they are.
+CLOCK_AHEAD = """
+from datetime import UTC, datetime, timedelta
+from vcsctl.runners.machine import Machine
+from vcsctl.vcsd.clocks import Clocks
+Clocks.now = Machine.now = lambda self: datetime.now(UTC) + timedelta(seconds={seconds})
 """
 HEARTBEAT_S = 1.0
 SILENT_AFTER_S = 3 * HEARTBEAT_S
-POLL = "poll: 300ms\npoll_busy: 100ms\n"
+POLL_BUSY_S = 0.1
+POLL = f"poll: 300ms\npoll_busy: {POLL_BUSY_S * 1000:.0f}ms\n"
 
 
 class Node(Site):
@@ -36,7 +44,8 @@ class Node(Site):
         self.name = name
         self.shared.parent.mkdir(parents=True)
         self.shared.symlink_to(shared)
-        self.configure(f"node: {name}\nheartbeat: {HEARTBEAT_S:g}s\n{POLL}{configuration}")
+        own = "" if "node:" in configuration else f"node: {name}\n"
+        self.configure(f"{own}heartbeat: {HEARTBEAT_S:g}s\n{POLL}{configuration}")
 
     def processes(self) -> list[int]:
         """Its vcsd, runners and jobs, and the commands given to it."""
@@ -61,6 +70,9 @@ class Node(Site):
             if self.vcsd is not None:
                 self.vcsd.wait()
 
+    def log(self) -> str:
+        return (self.root / "vcsd.log").read_text()
+
     def pause(self) -> None:
         assert self.vcsd is not None
         self.vcsd.send_signal(signal.SIGSTOP)
@@ -76,7 +88,14 @@ class Cell:
         self.shared = root / "shared"
         self.shared.mkdir()
         self.paths = Paths(str(self.shared))
-        self.nodes = {name: Node(root / name, name, self.shared, configuration) for name in names}
+        self.nodes: dict[str, Node] = {}
+        for name in names:
+            self.add(name, configuration)
+
+    def add(self, name: str, configuration: str = "") -> Node:
+        """`configuration` is the end of its vcs.yaml, which may give it another node name."""
+        self.nodes[name] = Node(self.root / name, name, self.shared, configuration)
+        return self.nodes[name]
 
     def __getitem__(self, name: str) -> Node:
         return self.nodes[name]
@@ -85,9 +104,13 @@ class Cell:
         for node in on if on is not None else self.nodes:
             self.nodes[node].unit(name, text)
 
-    def start(self) -> None:
-        for node in self.nodes.values():
-            node.start()
+    def start(self, *names: str) -> None:
+        """All at once, or those named; on return they answer."""
+        chosen = [self.nodes[name] for name in names or self.nodes]
+        for node in chosen:
+            node.start(until_it_answers=False)
+        for node in chosen:
+            node.until_it_answers()
 
     def close(self) -> None:
         for node in self.nodes.values():

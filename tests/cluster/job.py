@@ -4,8 +4,9 @@ Its standard input becomes one file with a byte for each KEY and group. The kern
 open file, so whatever the job starts holds it too, and it is closed before the locks that are under test: a
 process that dies closes its descriptors in ascending order.
 
-job.py FOLDER GROUPS SECONDS [MANNER]: GROUPS with commas; MANNER `fails` sometimes, `deaf` ignores TERM, `family`
-leaves a child behind that has closed all it inherited but its standard input.
+job.py FOLDER GROUPS SECONDS [MANNER]: GROUPS with commas; MANNER `fails` sometimes, `deaf` says that it was told TERM
+and goes on, `family` leaves a child behind that has closed all it inherited but its standard input, `once` takes its
+SECONDS at the first attempt only.
 """
 
 import fcntl
@@ -40,13 +41,13 @@ def taken(name: str) -> bool:
 
 
 if manner == "deaf":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: say("told", run))
 witness = os.open(f"{folder}/witness", os.O_RDWR | os.O_CREAT, 0o644)
 os.dup2(witness, 0)
 os.close(witness)
 overlaps = [name for name in (f"KEY {key}", *(f"group {group}" for group in groups)) if taken(name)]
-variable = "VCS_FENCE_{}"
-fences = [f"{one}={os.environ.get(variable.format(one.upper().replace('-', '_')), '0')}" for one in groups]
+numbers = {one: os.environ.get(f"VCS_FENCE_{one.upper().replace('-', '_')}") for one in groups}
+fences = [f"{one}={number}" for one, number in numbers.items() if number]
 say(
     *("begin", run, os.environ["VCS_NODE"], ",".join(groups), os.environ["VCS_SLOT"], os.environ["VCS_ATTEMPT"]),
     *(",".join(fences), os.getpid(), os.getppid(), ",".join(overlaps).replace(" ", "_")),
@@ -55,6 +56,8 @@ if manner == "family" and os.fork() == 0:
     os.setsid()
     os.closerange(3, 1024)
     time.sleep(300)
+if manner == "once" and os.environ["VCS_ATTEMPT"] != "1":
+    seconds = 0.0
 give_up = time.monotonic() + seconds
 while (left := give_up - time.monotonic()) > 0:
     time.sleep(left)

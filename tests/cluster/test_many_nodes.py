@@ -2,20 +2,168 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
-from cell import Cell
-from witness import Witness, broken_promises
+from cell import POLL_BUSY_S, Cell, Node
+from sites import Site
+from witness import Witness, broken_promises, recorded
 
 MANUAL = "schedule: periodical\nperiod: 60\nenabled: false\n"
+HAND_OVERS = 50
 MakeCell = Callable[..., Cell]
 
 
 def test_a_request_is_taken_up_by_a_node_that_may_run_it(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a", "b")
-    cell.unit("job", f"{MANUAL}nodes: [b]\nexec: {witness.command()}\n")
+    cell = make_cell("a", "b", "c")
+    cell["c"].configure("node: c\nlabels: [tape]\nheartbeat: 1s\n")
+    cell.unit("named", f"{MANUAL}nodes: [b]\nexec: {witness.command()}\n")
+    cell.unit("labelled", f"{MANUAL}nodes: ['label:tape']\nexec: {witness.command()}\n")
     cell.start()
-    assert cell["a"].vcsctl("run", "job", "--wait").returncode == 0
-    assert [one.execution.node for one in witness.begun().values()] == ["b"]
+    for name in ("named", "labelled"):
+        done = cell["a"].vcsctl("run", name, "--wait")
+        assert done.returncode == 0, done
+    assert {one.execution.key: one.execution.node for one in witness.begun().values()} == {
+        "named": "b",
+        "labelled": "c",
+    }
     assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
+
+
+def test_a_request_is_entered_and_followed_on_a_machine_without_vcsd(make_cell: MakeCell, witness: Witness) -> None:
+    cell = make_cell("a", "desk")
+    cell["a"].unit("job", f"{MANUAL}exec: {witness.command()}\n")
+    cell["a"].start()
+    done = cell["desk"].vcsctl("run", "job", "--wait")
+    assert (done.returncode, "ok: exited with code 0" in done.stdout) == (0, True), done
+    assert [one.execution.node for one in witness.begun().values()] == ["a"]
+
+
+def test_each_allowed_node_runs_what_is_for_each_and_one_what_is_for_any(make_cell: MakeCell, witness: Witness) -> None:
+    cell = make_cell("a", "b", "c")
+    cell.unit("each", f"{MANUAL}nodes: [a, c]\nrun_on: each\nexec: {witness.command()}\n")
+    cell.unit("any", f"{MANUAL}exec: {witness.command()}\n")
+    cell.start()
+    assert cell["b"].vcsctl("run", "each", "any", "--wait").returncode == 0
+    begun = [one.execution for one in witness.begun().values()]
+    assert sorted(one.key for one in begun) == ["any", "each@a", "each@c"]
+    assert all(one.key in ("any", f"each@{one.node}") for one in begun)
+    assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
+
+
+def test_a_nodes_name_is_refused_to_a_second_vcsd_while_the_first_lives(make_cell: MakeCell) -> None:
+    cell = make_cell("a")
+    cell.start()
+    second = cell.add("second", "node: a\n")
+    second.start(until_it_answers=False)
+    assert second.vcsd is not None
+    assert second.vcsd.wait(20) == 5
+    assert "another vcsd runs as node a" in second.log()
+    cell["a"].power_off()
+    second.start()  # a dead one's name is free, on whatever machine
+
+
+def test_a_host_name_is_refused_to_a_second_machine_while_the_first_lives(make_cell: MakeCell) -> None:
+    cell = make_cell("a", "b")
+    cell["a"].start()
+    cell["b"].preamble = cell["b"].preamble.replace("b.example", "a.example")
+    cell["b"].start(until_it_answers=False)
+    assert cell["b"].vcsd is not None
+    assert cell["b"].vcsd.wait(20) == 5
+    assert "node a is another machine with this one's host name a.example" in cell["b"].log()
+
+
+def test_a_group_is_handed_from_node_to_node_within_one_busy_poll(make_cell: MakeCell, witness: Witness) -> None:
+    cell = make_cell("a", "b")
+    for node in ("a", "b"):
+        cell.unit(f"on-{node}", f"{MANUAL}nodes: [{node}]\ngroups: [g]\nexec: {witness.command('g', 0.15)}\n")
+    cell.start()
+    asked_at = []
+    for number in range(HAND_OVERS + 1):
+        node = cell["ab"[number % 2]]
+        asked_at.append(time.monotonic())
+        node.request(f"on-{node.name}")
+        node.until(lambda number=number: len(witness.begun()) > number, f"run {number} has begun")
+    cell["a"].until(lambda: len(recorded(cell.shared)) == HAND_OVERS + 1, "all are in the history")
+    runs = [one.execution for one in witness.begun().values()]
+    # Those that were waiting when the one before ended; from its last word to the other's first.
+    pauses = [
+        after.began_at - before.ended_at
+        for at, (before, after) in zip(asked_at[1:], pairwise(runs), strict=True)
+        if before.ended_at and at < before.ended_at - 0.02
+    ]
+    median_ms = statistics.median(pauses) * 1000
+    print(f"\n{len(pauses)} hand-overs, median {median_ms:.0f} ms, longest {max(pauses) * 1000:.0f} ms")
+    assert len(pauses) >= HAND_OVERS / 2
+    assert median_ms < POLL_BUSY_S * 1000 + 150  # the next job's interpreter has to start, too, on a busy machine
+    assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
+
+
+def test_a_drained_node_starts_nothing_and_finishes_what_it_runs(make_cell: MakeCell, witness: Witness) -> None:
+    cell = make_cell("a", "b")
+    gate = cell.root / "gate"
+    cell.unit("long", f"{MANUAL}nodes: [a]\nexec: [/bin/sh, -c, 'while ! [ -e {gate} ]; do sleep 0.05; done']\n")
+    cell.unit("only", f"{MANUAL}nodes: [a]\nexec: {witness.command()}\n")
+    cell.unit("any", f"{MANUAL}exec: {witness.command()}\n")
+    cell.start()
+    cell["a"].request("long")
+    cell["a"].until(lambda: started(cell, "long"), "the long one has started")
+    assert cell["b"].vcsctl("drain", "a").returncode == 0
+    cell["a"].request("only")
+    for _ in range(3):
+        assert cell["a"].vcsctl("run", "any", "--wait").returncode == 0
+    assert {one.execution.node for one in witness.begun().values()} == {"b"}
+    assert not cell["a"].history("long")
+    gate.touch()
+    assert cell["b"].vcsctl("drain", "a", "--wait").returncode == 0
+    assert [row["outcome"] for row in cell["a"].history("long")] == ["ok"]
+    cell["a"].kill()
+    cell["a"].start()  # a restart does not make it forget
+    cell["a"].until(lambda: "drained" in cell["b"].vcsctl("why", "only").stdout, "why says what only waits for")
+    assert not cell["a"].history("only")
+    assert cell["b"].vcsctl("resume", "a").returncode == 0
+    cell["a"].until(lambda: cell["a"].history("only"), "what waited for it runs")
+    assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
+
+
+def started(cell: Cell, key: str) -> list[Path]:
+    return list(cell.shared.glob(f"state/{key}/*.started"))
+
+
+def test_a_share_that_is_not_there_is_waited_for_and_said(make_cell: MakeCell, witness: Witness) -> None:
+    cell = make_cell("a")
+    node: Node = cell["a"]
+    node.unit("job", f"{MANUAL}exec: {witness.command()}\n")
+    node.start()
+    node.stop()
+    away = cell.root / "not mounted"
+    cell.shared.rename(away)
+    cell.shared.mkdir()  # the empty mount point
+    node.start(until_it_answers=False)
+    node.until(lambda: "trying again" in node.log(), "vcsd says that it waits")
+    assert node.vcsd is not None
+    assert node.vcsd.poll() is None
+    assert not os.listdir(cell.shared), "a second cell must not be made in the mount point"
+    cell.shared.rmdir()
+    away.rename(cell.shared)
+    node.until(node.wake, "it carries on when the share is there")
+    assert node.vcsctl("run", "job", "--wait").returncode == 0
+
+
+def test_another_share_in_its_place_is_refused(make_cell: MakeCell, tmp_path: Path) -> None:
+    cell = make_cell("a")
+    cell.start()
+    cell["a"].stop()
+    other = Site(tmp_path / "other")
+    other.start()
+    other.stop()
+    cell.shared.rename(cell.root / "away")
+    other.shared.rename(cell.shared)
+    cell["a"].start(until_it_answers=False)
+    assert cell["a"].vcsd is not None
+    assert cell["a"].vcsd.wait(20) == 5
+    assert "remembers" in cell["a"].log()

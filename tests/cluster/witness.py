@@ -67,6 +67,10 @@ class Witness:
                     found[name] = replace(found[name], execution=ended)
         return found
 
+    def told_at(self, run: str) -> float | None:
+        """When a deaf job was told to stop."""
+        return next((int(line[2]) / 1e9 for line in self._lines() if line[:2] == ["told", run]), None)
+
     def _lines(self) -> list[list[str]]:
         return [line.split() for line in self.events.read_text().splitlines()] if self.events.exists() else []
 

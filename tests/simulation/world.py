@@ -236,7 +236,5 @@ class World:
         return found
 
     def violations(self, due: list[Due], *, calm_from: float, bound_s: float, settled_until: float) -> list[str]:
-        told = self.witness.history(
-            self.rows(), due, calm_from=calm_from, bound_s=bound_s, settled_until=settled_until
-        )
+        told = self.witness.history(self.rows(), due, calm_from=calm_from, bound_s=bound_s, settled_until=settled_until)
         return violations(told)

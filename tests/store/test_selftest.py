@@ -10,6 +10,7 @@ import pytest
 
 from vcsctl.errors import RefusedError, StorageError
 from vcsctl.store import locks
+from vcsctl.store.cell import make_cell
 from vcsctl.store.paths import Paths
 from vcsctl.store.selftest import PROOFS, prove_storage, scratch_folder
 from vcsctl.store.server_clock import ClockOffset, measure_offset
@@ -22,9 +23,9 @@ def test_a_local_directory_passes_and_needs_no_fence(tmp_path: Path) -> None:
 
 
 def test_where_there_is_a_cell_its_folder_stays(tmp_path: Path) -> None:
-    (tmp_path / "probe").mkdir()
+    make_cell(Paths(str(tmp_path)))
     prove_storage(str(tmp_path), allow_nfs3=False, fence_after=None)
-    assert [path.name for path in tmp_path.rglob("*")] == ["probe"]
+    assert list((tmp_path / "probe").iterdir()) == []
 
 
 def test_a_file_system_without_locks_between_nodes_is_refused_by_name() -> None:

@@ -78,10 +78,15 @@ def shared_directory(patient: Patient) -> Iterator[Finding]:
     if not patient.where.root and root.startswith(tuple(f"{folder}/" for folder in _CLEANED)):
         yield "warning", f"{root} lies where old files are cleaned away; move it, for example to /var/lib/vcs/shared"
     if not patient.may_write:
-        owner = os.stat(root).st_uid
-        yield "skipped", f"{root} cannot be written by this user; whether locks work only uid {owner} or root can test"
+        yield "skipped", f"{root} cannot be written by uid {os.geteuid()}: {_who_may_test(os.stat(root).st_uid)}"
         return
     yield "ok", root
+
+
+def _who_may_test(owner: int) -> str:
+    if os.geteuid() == 0:
+        return f"the server maps root to another user (root_squash); run this as uid {owner}, which vcsd should run as"
+    return f"whether locks work only uid {owner} or root can test"
 
 
 def mount(patient: Patient) -> Iterator[Finding]:
@@ -136,8 +141,8 @@ def host_names(patient: Patient) -> Iterator[Finding]:
             findings.append(_double(patient, f"node {node} is on another machine called {host}", stored))
         elif state.machine != machine and node == own_node:
             findings.append(_double(patient, f"another machine, {state.host}, is node {node}", stored))
-    count = f"{len(states)} {'node' if len(states) == 1 else 'nodes'}"
-    yield from findings or [("ok", f"{host} is one machine's name among {count} of this cell")]
+    known = _counted(len(states), "node")
+    yield from findings or [("ok", f"{host} is one machine's name among {known} of this cell")]
 
 
 def _double(patient: Patient, what: str, stored: Stored[NodeState]) -> Finding:
@@ -159,7 +164,7 @@ def permissions(patient: Patient) -> Iterator[Finding]:
     faults += [problem for path in (*own, *paths) if (problem := check_permissions(path))]
     yield from (("failed", str(problem)) for problem in faults)
     if not faults:
-        yield "ok", f"vcs.yaml and {len(paths)} unit files can be written by their owner alone"
+        yield "ok", f"vcs.yaml and what makes up {_counted(len(found), 'unit')} can be written by their owner alone"
 
 
 def clock(patient: Patient) -> Iterator[Finding]:
@@ -185,6 +190,10 @@ def root_user(patient: Patient) -> Iterator[Finding]:
         return
     remedy = "let vcsd run as one and the same user on every node, or export the share with no_root_squash"
     yield "warning", f"the server maps root to uid {owner} (root_squash): {remedy}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _proved(prove: Callable[[str], None]) -> Check:

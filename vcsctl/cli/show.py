@@ -191,11 +191,12 @@ def _history(context: Context, name: str, lines: int, output: str) -> None:
     if output == "json":
         show_json("history", [_row(row) for row in rows])
         return
-    header = ("AT", "RUN", "OUTCOME", "TRIGGER", "DURATION", "WHY")
+    header = ("AT", "RUN", "NODE", "OUTCOME", "TRIGGER", "DURATION", "WHY")
     cells = [
         (
             local(r.at),
             r.id,
+            r.node,
             r.outcome,
             r.trigger,
             seconds(r.duration_s),

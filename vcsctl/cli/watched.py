@@ -49,10 +49,11 @@ def watched(steps: Generator[Step, None, None]) -> Iterator[Line]:
     """The findings as they come; the last one is `hung` when the child had to be given up."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _work(steps, writer)
+        _work(steps, writer, parent)
     os.close(writer)
     name, told, patience_s, began_s = "the first check", "", _SILENCE_S, time.monotonic()
     for message in _messages(reader):
@@ -90,15 +91,18 @@ def _messages(reader: int) -> Iterator[dict[str, Any] | None]:
             yield from map(json.loads, complete)
 
 
-def _work(steps: Generator[Step, None, None], writer: int) -> NoReturn:
+def _work(steps: Generator[Step, None, None], writer: int, parent: int) -> NoReturn:
     """In the child. A fault of the program itself ends it by the command's usual way, with its sentence.
 
     Ctrl-C, or whatever else ends the command, ends this child too, after it has removed what it made.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    for of_the_terminal in (signal.SIGINT, signal.SIGHUP):  # they reach the command too, and its end tells us
+        signal.signal(of_the_terminal, signal.SIG_IGN)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), open(writer, "wb", buffering=0) as pipe:
         linux.die_with_parent(signal.SIGTERM)
+        if os.getppid() != parent:  # it died before we asked to be told
+            os._exit(0)
         with contextlib.closing(steps):
             for step in steps:
                 _send(pipe, {"begins": step.name, "patience_s": step.patience_s})
@@ -107,6 +111,11 @@ def _work(steps: Generator[Step, None, None], writer: int) -> NoReturn:
                 took_s = round(time.monotonic() - began_s, 6)
                 _send(pipe, {"check": step.name, "findings": findings, "took_s": took_s})
     os._exit(0)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is tidying up
+    raise KeyboardInterrupt
 
 
 def _send(pipe: Any, message: dict[str, Any]) -> None:

@@ -19,11 +19,11 @@ from vcsctl.store import files, locks
 from vcsctl.store.exchange import Exchange, PartnerGoneError, Role
 from vcsctl.store.paths import session_trial
 from vcsctl.store.selftest import RELEASE_PATIENCE_S
-from vcsctl.store.storage_rules import BEST
 
 NAMES = 200  # that both sides want at once
 _ROUNDS = 10  # both begin each at the same moment, as far as they can
 _SLOW_S = 1.0
+_REMEDY = "vcsctl doctor on each node says what is wrong with its mount; NFS 4.1 or later is the sure choice"
 Facts = dict[str, Any]
 Result = tuple[Literal["ok", "warning", "failed"], str]
 
@@ -122,13 +122,13 @@ def _held_lock(
         pair.meet()
         freed = pair.agree({"free_after_s": wait_for_lock(path, RELEASE_PATIENCE_S)})
     if not taken[holder]["taken"]:
-        return "failed", f"{held} cannot take a lock that nobody holds; {BEST}"
+        return "failed", f"{held} cannot take a lock that nobody holds; {_REMEDY}"
     if not tried[other]["refused"]:
-        return "failed", f"{wanted} took the lock while {held} held it: locks do not hold between the two; {BEST}"
+        return "failed", f"{wanted} took the lock while {held} held it: locks do not hold between the two; {_REMEDY}"
     free_after_s = freed[other]["free_after_s"]
     if free_after_s is None:
         stayed = f"still refused to {wanted} {RELEASE_PATIENCE_S:g} s after its holder on {held} {ending}"
-        return "failed", f"{stayed}; {BEST}"
+        return "failed", f"{stayed}; {_REMEDY}"
     return "ok", f"refused to {wanted}, free to it {_ms(free_after_s)} after its holder on {held} {ending}"
 
 
@@ -152,9 +152,9 @@ def _race(pair: Pair, name: str, make: Callable[[str], None]) -> Result:
     found = pair.agree({"won": won})
     server, peer = set(found["server"]["won"]), set(found["peer"]["won"])
     if twice := server & peer:
-        return "failed", f"{len(twice)} of {NAMES} names had two winners; {BEST}"
+        return "failed", f"{len(twice)} of {NAMES} names had two winners; {_REMEDY}"
     if none := NAMES - len(server | peer):
-        return "failed", f"{none} of {NAMES} names had no winner although they were new; {BEST}"
+        return "failed", f"{none} of {NAMES} names had no winner although they were new; {_REMEDY}"
     names = pair.names
     return "ok", f"one winner for each of {NAMES} names: {names['server']} {len(server)}, {names['peer']} {len(peer)}"
 

@@ -104,7 +104,9 @@ def open_cell(paths: Paths) -> Cell:
     """For commands that only read: raises StorageError where there is no cell."""
     cell = read_cell(paths)
     if cell is None:
-        raise StorageError(f"{paths.root} holds no cell; start vcsd, or mount the shared directory")
+        raise StorageError(
+            f"{paths.root} holds no cell; mount the shared directory, or make one: start vcsd, or `vcsctl init`"
+        )
     return cell
 
 

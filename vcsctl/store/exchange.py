@@ -30,7 +30,7 @@ PATIENCE_S = 30.0  # a partner that says nothing for so long is dead, or does no
 _CONFIRM_PATIENCE_S = 5.0
 _PAUSE_S = 0.01
 _LOOK_PAUSE_S = 0.2
-_LEAVE_PATIENCE_S = 2.0
+_LEAVE_PATIENCE_S = 10.0  # longer than a trial
 _ENDED = "the other side has ended and removed the session's files; start both again"
 Role = Literal["server", "peer"]
 
@@ -89,11 +89,17 @@ class Exchange:
 
     def leave(self) -> None:
         """Tells the other side that nothing more comes, and lets it remove the session; a dead one does not."""
-        with contextlib.suppress(StorageError):
-            files.replace(session_left(self.folder, self.role), b"")
+        self._mark_as_left()
         give_up_s = time.monotonic() + _LEAVE_PATIENCE_S
         while os.path.isdir(self.folder) and time.monotonic() < give_up_s:
             time.sleep(_PAUSE_S)
+        remove_folder(self.folder)
+        if os.path.isdir(self.folder):  # the other side is still at work in it: it must find why nobody answers
+            self._mark_as_left()
+
+    def _mark_as_left(self) -> None:
+        with contextlib.suppress(StorageError):
+            files.replace(session_left(self.folder, self.role), b"")
 
     def _names(self) -> list[str]:
         try:
@@ -107,10 +113,10 @@ class Exchange:
 def ask_for_server(paths: Paths, hello: dict[str, Any], patience_s: float) -> tuple[Exchange, dict[str, Any]]:
     """The peer's beginning: a session, and what the server says of itself."""
     folder = paths.session(os.urandom(6).hex())
-    make_folder(paths, folder)
-    make_folder(paths, os.path.dirname(session_trial(folder, "any")))
     exchange = Exchange(folder, "peer")
     try:
+        make_folder(paths, folder)
+        make_folder(paths, os.path.dirname(session_trial(folder, "any")))
         exchange.send(hello)
         answer = exchange.receive(patience_s)
         exchange.send({"confirms": True})
@@ -187,4 +193,5 @@ def end(exchange: Exchange, paths: Paths, *, stopped_here: bool) -> None:
     """Who goes last removes the session: the peer when all was done, else who sees that the other has gone."""
     if stopped_here:
         exchange.leave()
-    tidy(paths, exchange.folder)
+    else:
+        tidy(paths, exchange.folder)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from vcsctl.errors import ForeignFileError, NoSpaceError, StorageError
+from vcsctl.store.opening import open_shared
 from vcsctl.store.paths import ASIDE_SUFFIX, TEMPORARY_PREFIX
 
 LARGEST_RECORD = 1 << 20  # a record is a few kilobytes; more is somebody else's file
@@ -156,7 +157,7 @@ def read(path: str) -> tuple[bytes, datetime] | None:
     """
     with named_faults("read", path):
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -18,6 +18,7 @@ import filelock
 
 from vcsctl.errors import RefusedError
 from vcsctl.store.files import named_faults
+from vcsctl.store.opening import open_shared
 from vcsctl.store.paths import Paths
 
 _CONTENT_SIZE = 256
@@ -35,10 +36,13 @@ class LockFile:
 def read_lock_file(path: str) -> LockFile | None:
     """None when the lock was never held or its content is damaged."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(_CONTENT_SIZE)
+        descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    try:
+        content = os.read(descriptor, _CONTENT_SIZE)
+    finally:
+        os.close(descriptor)
     match = _CONTENT.fullmatch(content)
     return LockFile(int(match[1]), match[2].decode(errors="replace")) if match else None
 
@@ -74,7 +78,7 @@ class HeldLock:
 def try_lock(path: str) -> HeldLock | None:
     """The lock, or None when somebody else holds it. Raises StorageError when the storage cannot lock."""
     with named_faults("lock", path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = open_shared(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             if filelock.lock_descriptor(descriptor, blocking=False) and is_the_file_at(path, descriptor):
                 return HeldLock(path, descriptor)

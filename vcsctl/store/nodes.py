@@ -11,6 +11,7 @@ from typing import Any
 
 from vcsctl.errors import StorageError
 from vcsctl.store import codec, files, records
+from vcsctl.store.opening import open_shared
 from vcsctl.store.paths import DRAINED, Paths, is_part
 from vcsctl.store.records import Faults, Stored
 
@@ -148,7 +149,7 @@ def read_units_text(paths: Paths, node: str, known: Identity | None = None) -> t
     """
     try:
         with files.named_faults("read", paths.node_units(node)):
-            descriptor = os.open(paths.node_units(node), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = open_shared(paths.node_units(node), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 status = os.fstat(descriptor)
                 identity = (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from vcsctl.errors import ForeignFileError, Problem, StorageError
 from vcsctl.store import codec, files
+from vcsctl.store.opening import open_shared
 from vcsctl.store.paths import ASIDE_SUFFIX
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ def lines_backwards(path: str, block: int = 1 << 16) -> Iterator[bytes]:
     """The lines of a file from the last to the first, without reading all of it; a torn last line comes too."""
     with files.named_faults("read", path):
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return
         try:

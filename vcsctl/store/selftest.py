@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -20,6 +21,7 @@ from vcsctl.store.storage_rules import BEST, fence_after_s, refusals
 
 RELEASE_PATIENCE_S = 5.0  # file systems in user space may tell their server a moment later
 _DEBRIS_AGE_S = 3600.0
+_MAKE_ATTEMPTS = 5
 
 
 def prove_storage(root: str, *, allow_nfs3: bool, fence_after: float | None) -> float | None:
@@ -45,27 +47,42 @@ def describe(storage: Storage) -> str:
 def scratch_folder(paths: Paths) -> Iterator[str]:
     """A fresh directory for one test on the shared directory, removed afterwards; a killed test's is swept later."""
     folder = paths.self_test(os.urandom(6).hex())
-    make_folder(paths, folder)
     try:
+        make_folder(paths, folder)
         yield folder
     finally:
         tidy(paths, folder)
 
 
 def make_folder(paths: Paths, folder: str) -> None:
+    """Where there is no cell yet, another test that ends may remove the common folder at the same time: then again."""
     with files.named_faults("write", folder):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(paths.probe, 0o755)
-        os.mkdir(folder, 0o755)
+        for attempt in range(_MAKE_ATTEMPTS):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(paths.probe, 0o755)
+            try:
+                os.mkdir(folder, 0o755)
+            except FileNotFoundError:
+                if attempt == _MAKE_ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
 
 def tidy(paths: Paths, folder: str) -> None:
-    """Removes the folder of a test that is over, and those of tests that were killed long ago."""
-    remove_folder(folder)
-    _sweep(paths, time.time())
-    if not os.path.lexists(paths.cell):  # who tests a directory before its cell is made owns no part of it
-        with contextlib.suppress(OSError):
-            os.rmdir(paths.probe)
+    """Removes the folder of a test that is over, and those of tests that were killed long ago.
+
+    A signal that ends the test, by an exception, waits until this is done.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        remove_folder(folder)
+        _sweep(paths, time.time())
+        if not os.path.lexists(paths.cell):  # who tests a directory before its cell is made owns no part of it
+            with contextlib.suppress(OSError):
+                os.rmdir(paths.probe)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def remove_folder(folder: str) -> None:

@@ -210,6 +210,9 @@ def mark_since(paths: Paths, state: KeyState, digest: str) -> None:
 
 
 def draft_claim(paths: Paths, claim: Claim) -> files.Draft:
+    if claim.fence == 1:  # a KEY without records has no folder where no schedule of it was ever in force
+        with files.named_faults("make", paths.state(claim.key)):
+            os.makedirs(paths.state(claim.key), exist_ok=True)
     return files.Draft(paths.claim(claim.key, claim.fence), codec.encode(claim))
 
 

@@ -51,9 +51,12 @@ def _nfs_refusals(storage: Storage, allow_nfs3: bool) -> Iterator[str]:
     local = mount.value("local_lock")
     if mount.has("nolock") or local not in (None, "none"):
         seen = " and ".join(option for option in mount.options if option == "nolock" or option.startswith("local_lock"))
-        yield f"mount option {seen}: each node keeps its locks to itself; mount it without, or better with vers=4.2"
+        yield f"mounted with {seen}: each node keeps its locks to itself; mount it without, best with vers=4.2"
     if version == "4.0":
-        yield "NFS 4.0 (vers=4.0): its locks are handed on only after seconds of polling; mount it with vers=4.2 or 4.1"
+        yield (
+            "NFS 4.0 (vers=4.0): it has no sessions, so a request repeated after a lost reply may be carried out twice;"
+            " mount it with vers=4.2 or 4.1"
+        )
     elif version == "3" and not allow_nfs3:
         yield (
             "NFS 3 (vers=3): the locks of a node that lost its power stay until the server is told; mount it with"

@@ -91,12 +91,13 @@ class Launcher:
         if self.groups_grew(claim.service, again.groups):
             grant.unlock()
             return Recover(key, f"{claim.run_id} is in more groups since it was claimed")
-        self.leave_queue(claim)
-        steps.reached("entries removed")
         if (recalled := self.recalled(claim)) is not None:
+            self.leave_queue(claim)
             self.end_here(claim, grant, "recalled", recalled)
             return Idle(key, recalled, self.clocks.now())
         steps.reached("not recalled")
+        self.leave_queue(claim)
+        steps.reached("entries removed")
         self.hand_over(claim, service.effective, grant, fences)
         say(f"{claim.run_id}: started: {claim.why}")
         return None
@@ -228,7 +229,10 @@ class Launcher:
         queue.leave(self.paths, claim.key, claim.requests + dropped, slots=slots)
 
     def recalled(self, claim: Claim) -> str | None:
-        """Whether an operator, who writes first and looks for a claim then, was faster than this claim."""
+        """Whether an operator, who writes first and looks for a claim then, was faster than this claim.
+
+        To be asked before the entries are removed: with a request goes the mark that it was cancelled.
+        """
         if claim.requests and claim.slot is None:
             cancelled = [one for one in claim.requests if queue.is_cancelled(self.paths, claim.key, one)]
             if len(cancelled) == len(claim.requests):

@@ -10,6 +10,7 @@ from typing import Any
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config
+from vcsctl.domain.run import Claim
 from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.runners import oneshot
 from vcsctl.runners.supervise import Runs
@@ -19,6 +20,7 @@ from vcsctl.store.paths import Paths
 from vcsctl.store.queue import QueueReader
 from vcsctl.store.records import Faults, set_aside_in
 from vcsctl.store.running import RunningReader
+from vcsctl.store.state import KeyState
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.expiry import expire_overrides
 from vcsctl.vcsd.launch import Launcher
@@ -177,25 +179,26 @@ class Node:
         return tuple(faults)
 
     def sweep(self) -> None:
-        """Looks at the live runs of others whose nodes are silent, and at names that mean nothing any more."""
-        runs, loop = self.loop.runs, self.loop
-        for run in runs.adopted():
-            node = run.claim.node
-            if run.descriptor is None and (node == self.config.node or self.peers.is_silent(node)):
-                # Its lock was held when we tried it, perhaps by another node that only tried it too.
-                runs.remove(run)
+        """Looks at the live runs that are nobody's duty any more, and at names that mean nothing any more."""
+        loop = self.loop
+        for run in loop.runs.adopted():
+            if run.descriptor is None and self._is_orphaned(run.claim, loop.observer.state(run.claim.key)):
+                loop.runs.remove(run)  # not believed for ever: its lock is tried again
                 loop.dirty.add(run.claim.key)
         for run_id, stored in self.index.read().items():
-            claim = stored.value
-            known = runs.by_key.get(claim.key)
-            if known is not None and known.grant is not None:
-                continue  # an own child: its end is an event
-            if running.is_over(self.paths, claim):
-                running.leave(self.paths, run_id)
+            claim, known = stored.value, loop.runs.by_key.get(stored.value.key)
+            if known is not None and known.claim.fence == claim.fence:
+                continue
+            found = loop.observer.state(claim.key)
+            if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
+                running.leave(self.paths, run_id)  # whose removal was cut short, or which was linked late
                 loop.dirty.add(claim.key)
-            elif self.peers.is_silent(claim.node):
-                if known is not None:
-                    runs.remove(known)  # not believed for ever: its lock is tried again
+            elif self._is_orphaned(claim, found):
                 loop.dirty.add(claim.key)
-            elif claim.node == self.config.node and known is None:
-                loop.dirty.add(claim.key)
+
+    def _is_orphaned(self, claim: Claim, found: KeyState) -> bool:
+        """Whether nobody is known to look after a run: its lock is to be tried. It may have been held at one look by
+        another node that only tried it too."""
+        if found.started is None or claim.node == self.config.node or self.peers.is_silent(claim.node):
+            return True
+        return self.peers.states[claim.node].boot_id != found.started.value.boot_id

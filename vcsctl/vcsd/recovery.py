@@ -88,8 +88,9 @@ class Recovery:
             return Idle(key, f"its claim is left to {', '.join(others)}")
         if held_back:
             return Idle(key, held_back, launch.clocks.now() + _LOOK_AGAIN)
+        over = self._begins_no_more(claim)
         launch.leave_queue(claim)
-        if (over := self._begins_no_more(claim)) is not None:
+        if over is not None:
             launch.end_here(claim, grant, *over)
             return self._resolved(key)
         if (holder := launch.group_conflict(key, groups)) is not None:

@@ -1,0 +1,68 @@
+"""A node dies under its runs: another one finds that out by their locks, says so, and runs again only what may be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cell import SILENT_AFTER_S, Cell
+from slots import hourly, make_due
+from witness import Witness, broken_promises
+
+MakeCell = Callable[..., Cell]
+
+
+def runs(cell: Cell, name: str) -> list[dict[str, Any]]:
+    return sorted((row for row in cell["b"].history(name) if "+" not in row["id"]), key=lambda row: str(row["at"]))
+
+
+def test_what_ran_on_a_node_that_died_is_lost_and_only_what_may_be_is_rerun_once(
+    make_cell: MakeCell, witness: Witness
+) -> None:
+    cell = make_cell("a", "b")
+    for name, group, on_lost in (("again", "g", "rerun"), ("once", "h", "none")):
+        command = witness.command(group, 60, "once")
+        cell.unit(name, hourly(f"groups: [{group}]\non_lost: {on_lost}\nexec: {command}\n"))
+    cell.unit("after", hourly(f"nodes: [a]\nexec: {witness.command()}\n"))
+    make_due(cell, "a", "again", "once")
+    cell["a"].until(lambda: len(witness.begun()) == 2, "both have begun on a")
+    cell.start("b")
+    cell["a"].power_off()
+    died_at = time.monotonic()
+    cell["b"].until(lambda: runs(cell, "once") and len(runs(cell, "again")) == 2, "all is recorded")
+    print(f"\nlost and rerun {time.monotonic() - died_at:.1f} s after the power was off")
+    assert time.monotonic() - died_at > SILENT_AFTER_S / 2
+    first, second = runs(cell, "again")
+    assert [(row["outcome"], row["cause"]) for row in (first, *runs(cell, "once"))] == [("lost", "node-died")] * 2
+    assert "a has been silent for" in first["why"]
+    assert "its lock is free" in first["why"]
+    assert (second["outcome"], second["trigger"], second["attempt"], second["slot"]) == (
+        "ok",
+        "retry",
+        2,
+        first["slot"],
+    )
+    cell.start("a")
+    assert cell["a"].vcsctl("run", "after", "--wait").returncode == 0  # it has looked at all of this, too
+    assert len(witness.begun()) == 4
+    assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
+
+
+@pytest.mark.parametrize("step", ["claim linked", "entries removed", "not recalled"])
+def test_a_claim_without_a_start_is_begun_by_another_node(make_cell: MakeCell, witness: Witness, step: str) -> None:
+    cell = make_cell("a", "b")
+    cell.unit("job", f"schedule: periodical\nperiod: 60\nenabled: false\ngroups: [g]\nexec: {witness.command('g')}\n")
+    cell["a"].start(crash_after=step)
+    cell["a"].until(lambda: cell["a"].wake(), "vcsd answers")
+    request = cell["b"].vcsctl("run", "job").stdout
+    assert cell["a"].vcsd is not None
+    cell["a"].vcsd.wait(20)
+    cell.start("b")
+    cell["b"].until(lambda: cell["b"].history("job"), "it is recorded")
+    assert [(row["outcome"], row["node"], row["requests"][0] in request) for row in cell["b"].history("job")] == [
+        ("ok", "b", True)
+    ]
+    assert [one.execution.node for one in witness.begun().values()] == ["b"]
+    assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
