@@ -65,7 +65,8 @@ class Faults:
                 world.boot(node)
             node.client.heal()
             node.clock_offset_s = self.random.uniform(-3.0, 3.0)
-            world.resume(node.name)
+            # A drain that hung while the server was down may still arrive.
+            self.scheduler.at(self.scheduler.now + 2.0, lambda node=node: world.resume(node.name))  # type: ignore[misc]
         newest = world.newest_catalog
         for node in world.nodes:
             world.catalogs[node.name] = newest
