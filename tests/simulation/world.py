@@ -48,6 +48,7 @@ class Setting:
     jitter_s: float = 0.2
     server_offset_s: float = 0.0
     longest_s: float = 4.0  # of a command
+    hard_on_locks: bool = False  # nodes are cut off again and again
     with_cgroups: bool = True
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
