@@ -21,9 +21,16 @@ from vcsctl.store.paths import Paths
 
 OWN_MACHINE = """
 from vcsctl.runners import linux
-from vcsctl.vcsd import presence
+from vcsctl.vcsd import daemon
 linux.boot_id = lambda: "boot of {name}"
-presence.this_machine = lambda boot_id: presence.Machine("{name}.example", "machine {name}", boot_id)
+daemon.this_machine = lambda: daemon.Machine("{name}.example", "machine {name}", linux.boot_id())
+"""
+# To be added to a node's preamble. The clocks for durations and the file server's own stay as they are.
+CLOCK_AHEAD = """
+from datetime import UTC, datetime, timedelta
+from vcsctl.runners.machine import Machine
+from vcsctl.vcsd.clocks import Clocks
+Clocks.now = Machine.now = lambda self: datetime.now(UTC) + timedelta(seconds={seconds})
 """
 HEARTBEAT_S = 1.0
 SILENT_AFTER_S = 3 * HEARTBEAT_S

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from cell import SILENT_AFTER_S, Cell
+from slots import hourly, make_due
 from witness import Witness, broken_promises
 
 MakeCell = Callable[..., Cell]
-HOURS_AGO_S = 3 * 3600
-
-
-def hourly(text: str) -> str:
-    """Its last slot was half an hour ago, the next one is as far away."""
-    return f"schedule: periodical\nperiod: 60\nalign: {(datetime.now(UTC).minute + 30) % 60}\n{text}"
-
-
-def start_with_a_slot_due(cell: Cell, node: str, *keys: str) -> None:
-    """As if the schedules were hours old: what is due starts late, at once."""
-    cell.start(node)
-    cell[node].stop()
-    for key in keys:
-        for path in cell.shared.glob(f"state/{key}/since.*"):
-            before = time.time() - HOURS_AGO_S
-            os.utime(path, (before, before))
-    cell.start(node)
 
 
 def runs(cell: Cell, name: str) -> list[dict[str, Any]]:
@@ -44,7 +26,7 @@ def test_what_ran_on_a_node_that_died_is_lost_and_only_what_may_be_is_rerun_once
         command = witness.command(group, 60, "once")
         cell.unit(name, hourly(f"groups: [{group}]\non_lost: {on_lost}\nexec: {command}\n"))
     cell.unit("after", hourly(f"nodes: [a]\nexec: {witness.command()}\n"))
-    start_with_a_slot_due(cell, "a", "again", "once")
+    make_due(cell, "a", "again", "once")
     cell["a"].until(lambda: len(witness.begun()) == 2, "both have begun on a")
     cell.start("b")
     cell["a"].power_off()
