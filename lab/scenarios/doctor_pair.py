@@ -1,4 +1,4 @@
-"""`vcsctl doctor --serve` on one node and `--peer` on another prove an NFSv4 share between the two, by the share alone."""
+"""`vcsctl doctor --serve` on one node and `--peer` on another prove an NFSv4 share between the two."""
 
 from __future__ import annotations
 
