@@ -269,8 +269,38 @@ def test_a_node_that_claims_nothing_says_why_and_its_clock_judges_nobody(pair: P
     a, b, c = rows(pair.desk)[1:]
     assert (a[1], b[1]) == ("up", "up")
     assert c[:2] == ["c", f"claims nothing: {why}"]
-    assert c[3:] == ["h", "odd", "+3600.0 s", "-", "none published"]
+    assert c[3:] == ["h", "odd", "+3600.0 s", "-", "none to be read"]
     shown = pair.a.vcsctl("status").stdout.splitlines()
     assert shown[:2] == ["problem: on c: one fault", f"problem: {why}"]
     answer = json.loads(pair.a.vcsctl("status", "--output", "json").stdout)
     assert answer["problems"] == shown[:2]
+
+
+def test_strangers_among_the_nodes_files_hinder_nobody(site: Any) -> None:
+    site.configure("node: a\nheartbeat: 1s\n")
+    site.unit("quick", QUICK)
+    site.start()
+    folder = site.shared / "nodes"
+    (folder / "x y.units.json").write_text("{}")
+    (folder / "d.json").mkdir()
+    (folder / "e.units.json").write_text("not json")
+    (folder / "f.json").write_text('{"version": 1, "node": "a"}')
+    (folder / "g.units.json").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "h.units.json")
+    (site.shared / "overrides/k.drained").write_text("")
+    assert [row[0] for row in rows(site)] == ["NODE", "a", "e", "g", "h"]
+    assert [row[-1] for row in rows(site)[2:]] == ["none to be read"] * 3
+    shown = site.vcsctl("status").stdout.splitlines()
+    gone = "problem: node {0} has no heartbeat; if it is gone: vcsctl nodes forget {0}"
+    assert shown[:3] == [gone.format(node) for node in "egh"]
+    ran = site.vcsctl("run", "quick", "--wait")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    for node in "egh":
+        assert told(site, "nodes", "forget", node, "--yes")[0] == 0
+    assert [row[0] for row in rows(site)] == ["NODE", "a"]
+    assert told(site, "resume", "k") == (0, "k: resumed; it is not known here\n", "")
+    assert told(site, "resume", "k")[0] == 4
+    for name in ("../a", "", "a/b", "x" * 300):
+        for command in (("drain",), ("resume",), ("nodes", "forget")):
+            code, _, said = told(site, *command, name)
+            assert (code, "Traceback" in said) == (4, False), (command, name)

@@ -21,9 +21,9 @@ from vcsctl.store.paths import Paths
 
 OWN_MACHINE = """
 from vcsctl.runners import linux
-from vcsctl.vcsd import presence
+from vcsctl.vcsd import daemon
 linux.boot_id = lambda: "boot of {name}"
-presence.this_machine = lambda boot_id: presence.Machine("{name}.example", "machine {name}", boot_id)
+daemon.this_machine = lambda: daemon.Machine("{name}.example", "machine {name}", linux.boot_id())
 """
 # To be added to a node's preamble. The clocks for durations and the file server's own stay as they are.
 CLOCK_AHEAD = """

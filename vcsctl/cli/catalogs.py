@@ -54,9 +54,9 @@ class Catalogs:
         raise StorageError(f"no vcsd has published its units in {self._paths.root} yet; start vcsd")
 
     @property
-    def names(self) -> list[str]:
-        """The nodes that published their units."""
-        return list(self._texts)
+    def readable(self) -> set[str]:
+        """The nodes whose units can be read."""
+        return set(self._texts if self.agree else self.by_node)
 
     @cached_property
     def _declarations(self) -> dict[str, bytes]:

@@ -62,7 +62,11 @@ class CellNode:
 
     @property
     def problems(self) -> list[str]:
-        found = [f"vcsd on node {self.name} has been {self.silence}"] if self.is_silent else []
+        found = []
+        if self.beat is None:
+            found.append(f"node {self.name} has no heartbeat; if it is gone: vcsctl nodes forget {self.name}")
+        elif self.is_silent:
+            found.append(f"vcsd on node {self.name} has been {self.silence}")
         if self.asked_to_drain:
             found.append(f"node {self.name} is drained{self.drain_words}; `vcsctl resume {self.name}` ends it")
         elif self.state and self.state.claims_nothing and not self.is_silent:

@@ -78,10 +78,15 @@ def shared_directory(patient: Patient) -> Iterator[Finding]:
     if not patient.where.root and root.startswith(tuple(f"{folder}/" for folder in _CLEANED)):
         yield "warning", f"{root} lies where old files are cleaned away; move it, for example to /var/lib/vcs/shared"
     if not patient.may_write:
-        owner = os.stat(root).st_uid
-        yield "skipped", f"{root} cannot be written by this user; whether locks work only uid {owner} or root can test"
+        yield "skipped", f"{root} cannot be written by uid {os.geteuid()}: {_who_may_test(os.stat(root).st_uid)}"
         return
     yield "ok", root
+
+
+def _who_may_test(owner: int) -> str:
+    if os.geteuid() == 0:
+        return f"the server maps root to another user (root_squash); run this as uid {owner}, which vcsd should run as"
+    return f"whether locks work only uid {owner} or root can test"
 
 
 def mount(patient: Patient) -> Iterator[Finding]:

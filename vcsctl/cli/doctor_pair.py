@@ -110,8 +110,8 @@ class _Side:
 
 def _judge(server: dict[str, Any], peer: dict[str, Any], names: dict[Role, str]) -> list[Finding]:
     findings: list[Finding] = []
-    for role, side in (("server", server), ("peer", peer)):
-        findings.append(("ok", f"{names[role]}: {side['mount']}, version {side['version']}"))  # type: ignore[index]
+    for name, side in ((names["server"], server), (names["peer"], peer)):
+        findings.append(("ok", f"{name}: {side['mount']}, version {side['version']}"))
     if server["boot_id"] == peer["boot_id"]:
         text = "both sides run on one machine, which proves nothing between two; run one of them on another node"
         findings.append(("warning", text))

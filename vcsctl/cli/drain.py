@@ -15,7 +15,7 @@ from vcsctl.cli.context import Context, show
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import listed
 from vcsctl.errors import FAILED, NotRunningError
-from vcsctl.store.nodes import Drain, ask_to_drain
+from vcsctl.store.nodes import Drain, ask_to_drain, drains
 from vcsctl.store.nodes import resume as take_back
 from vcsctl.vcsd.control import ask
 
@@ -62,12 +62,16 @@ def drain(context: Context, node: str, wait: bool, reason: str) -> None:
 @click.pass_obj
 def resume(context: Context, node: str) -> None:
     """Let a drained node start runs again."""
-    context.node(node)
+    if node not in drains(context.paths):  # the wish counts, whether the node is known or not
+        context.node(node)
     if not take_back(context.paths, node):
         show(f"{node}: is not drained")
         return
     context.audit(node=node, did="resume")
     ask(context.where.socket, {"do": "wake"})
+    if node not in context.nodes:
+        show(f"{node}: resumed; it is not known here")
+        return
     current = _acknowledged(context, node, lambda found: not found.is_drained)
     if current.is_silent:
         show(f"{node}: resumed; it is {current.silence}")

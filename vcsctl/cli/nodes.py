@@ -71,8 +71,8 @@ def _clock(node: CellNode) -> str:
 
 def _units(overview: Overview, node: CellNode) -> str:
     catalogs = overview.context.catalogs
-    if node.name not in catalogs.names:
-        return "none published"
+    if node.name not in catalogs.readable:
+        return "none to be read"
     differing = catalogs.differences.get(node.name, {})
     texts = listed((f"{name} ({what})" for name, what in differing.items()), 3)
     return f"differ: {texts}" if texts else "as most"
@@ -109,7 +109,7 @@ def _plain(overview: Overview, node: CellNode) -> dict[str, Any]:
         "clock_offset_s": state.clock_offset_s if state else None,
         "clock_doubt_s": state.clock_doubt_s if state else None,
         "runs": overview.runs_on(node.name),
-        "units_published": node.name in catalogs.names,
+        "units_readable": node.name in catalogs.readable,
         "units_differ": catalogs.differences.get(node.name, {}),
         "faults": list(state.faults) if state else [],
     }

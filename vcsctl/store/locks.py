@@ -18,7 +18,7 @@ import filelock
 
 from vcsctl.errors import RefusedError
 from vcsctl.store.files import named_faults
-from vcsctl.store.opening import open_shared
+from vcsctl.store.opening import directly, open_direct, open_shared
 from vcsctl.store.paths import Paths
 
 _CONTENT_SIZE = 256
@@ -63,7 +63,7 @@ class HeldLock:
     def prove(self) -> None:
         """The only proof of still holding it: on a lost lock flock() and fstat() say yes, writing out says EIO."""
         with named_faults("prove the lock", self.path):
-            os.pwrite(self.descriptor, self.content, 0)
+            directly(self.descriptor, lambda: os.pwrite(self.descriptor, self.content, 0))
             os.fdatasync(self.descriptor)
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class HeldLock:
             os.close(self.descriptor)
 
     def next_fence(self) -> int:
-        content = os.pread(self.descriptor, _CONTENT_SIZE, 0)
+        content = directly(self.descriptor, lambda: os.pread(self.descriptor, _CONTENT_SIZE, 0))
         if not content:
             return 1
         if match := _CONTENT.fullmatch(content):
@@ -84,7 +84,7 @@ class HeldLock:
 def try_lock(path: str) -> HeldLock | None:
     """The lock, or None when somebody else holds it. Raises StorageError when the storage cannot lock."""
     with named_faults("lock", path):
-        descriptor = open_shared(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = open_direct(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             if filelock.lock_descriptor(descriptor, blocking=False) and is_the_file_at(path, descriptor):
                 return HeldLock(path, descriptor)

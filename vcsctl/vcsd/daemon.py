@@ -27,7 +27,7 @@ from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.control import Control, Reply
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.node import MOST_PRUNED_AT_ONCE, Node
-from vcsctl.vcsd.presence import this_machine
+from vcsctl.vcsd.presence import Machine
 
 _TEMPORARY_AGE_S = 3600.0
 _STORAGE_PAUSE_S = 1.0
@@ -62,7 +62,7 @@ class Daemon:
             config=self.config,
             paths=self.paths,
             timezone=cell.timezone,
-            machine=this_machine(linux.boot_id()),
+            machine=this_machine(),
             fence_after_s=fence_after_s,
             cgroup_base=cgroups.find_base(cell.id),
             clocks=self.clocks,
@@ -130,7 +130,7 @@ class Daemon:
                 self.loop.dirty.update(self.loop.services.by_key)  # what was to be looked at by the old time
                 self._plan_chores()  # `schedule` keeps wall-clock times: a step back would stop the chores
             try:
-                self.loop.one_pass()
+                self.node.one_pass()
                 self._trouble = ""
             except StorageError as error:
                 self._storage_trouble(error)
@@ -232,3 +232,7 @@ class Daemon:
                 reply({"ok": run is not None})
             case _:
                 reply({"error": "unknown request"})
+
+
+def this_machine() -> Machine:
+    return Machine(os.uname().nodename, linux.machine_id(), linux.boot_id())

@@ -31,6 +31,7 @@ class Peers:
         self._node = node
         self._clocks = clocks
         self.states: dict[str, NodeState] = {}
+        self.under_our_name: NodeState | None = None  # the heartbeat that is published as this node's
         self._heard: dict[str, _Heard] = {}
         self._identities: dict[str, Identity] = {}
         self._own: Catalog = {}
@@ -42,7 +43,8 @@ class Peers:
     def look(self) -> None:
         """Reads all heartbeats; to be called once a heartbeat."""
         stored = nodes.read_states(self._paths)
-        self.states = {node: one.value for node, one in stored.items() if node != self._node}
+        self.states = {node: one.value for node, one in stored.items()}
+        self.under_our_name = self.states.pop(self._node, None)
         for node, state in self.states.items():
             beat, heard = (state.counter, state.boot_id), self._heard.get(node)
             if heard is None:

@@ -100,11 +100,11 @@ class Presence:
     def _notice_impostors(self) -> None:
         """What is noticed once counts until vcsd is restarted: by then somebody has seen to it."""
         ours = self._machine
-        stored = nodes.read_states(self._paths).get(self.node) if self._counter else None
+        seen = self._peers.under_our_name if self._counter else None
         if self._impostor:
             return
-        if stored is not None and stored.value.boot_id != ours.boot_id:
-            who = f"another machine, {stored.value.host or 'unknown'}, runs as node {self.node}"
+        if seen is not None and seen.boot_id != ours.boot_id:
+            who = f"another machine, {seen.host or 'unknown'}, runs as node {self.node}"
             self._impostor = self._until_restarted(who, "one of them another name in vcs.yaml")
         elif (other := self._peers.same_host(ours.host, ours.boot_id)) is not None:
             who = f"node {other} is another machine with this one's host name {ours.host}"
@@ -112,12 +112,3 @@ class Presence:
 
     def _until_restarted(self, who: str, remedy: str) -> str:
         return f"{who}: node {self.node} claims nothing until its vcsd is restarted; give {remedy}"
-
-
-def this_machine(boot_id: str) -> Machine:
-    try:
-        with open("/etc/machine-id", encoding="ascii") as file:
-            identity = file.read(64).strip()
-    except (OSError, UnicodeDecodeError):
-        identity = ""  # the system does not say
-    return Machine(os.uname().nodename, identity, boot_id)
