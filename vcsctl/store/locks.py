@@ -66,6 +66,12 @@ class HeldLock:
             directly(self.descriptor, lambda: os.pwrite(self.descriptor, self.content, 0))
             os.fdatasync(self.descriptor)
 
+    def close(self) -> None:
+        """Gives up our copy. It is gone whatever close() says, which on a network's file system may be that the server
+        is away or the lock is lost: who closed it again would close somebody else's descriptor."""
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
+
     def next_fence(self) -> int:
         content = directly(self.descriptor, lambda: os.pread(self.descriptor, _CONTENT_SIZE, 0))
         if not content:
@@ -150,7 +156,7 @@ class Grant:
     def close(self) -> None:
         """Gives up our copies; a runner that has its own keeps the locks."""
         for lock in self.locks:
-            os.close(lock.descriptor)
+            lock.close()
 
     def keep(self) -> Grant:
         """Marks the grant as handed over: it stays open beyond the block that took it."""
@@ -179,5 +185,5 @@ def take(key_path: str, group_paths: dict[str, str]) -> Grant | str:
     finally:
         if len(held) < len(wanted):
             for lock in held:
-                os.close(lock.descriptor)
+                lock.close()
     return Grant(held[0], dict(zip(sorted(group_paths), held[1:], strict=True)))
