@@ -103,7 +103,7 @@ def take_node_lock(paths: Paths, node: str) -> HeldLock:
     try:
         lock.write(lock.next_fence(), f"{node} pid {os.getpid()}")
     except BaseException:
-        os.close(lock.descriptor)  # else the next try would meet our own lock and believe in another vcsd
+        lock.close()  # else the next try would meet our own lock and believe in another vcsd
         raise
     return lock
 
