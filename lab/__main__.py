@@ -1,4 +1,4 @@
-"""python -m lab [SCENARIO...]: makes the machines, plays the scenarios, writes the report."""
+"""python -m lab [SCENARIO...]: plays scenarios and writes the report, with the newest findings of each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pathlib import Path
 from types import FrameType
 
 from lab import image, needs
+from lab.findings import Findings, keep, kept
 from lab.report import render
 from lab.scenarios import SCENARIOS
-from lab.trial import Findings, Trial, play, tell
+from lab.trial import Trial, play, tell
+
+WORK = image.PROJECT / ".lab"
 
 
 def main() -> int:
@@ -19,7 +22,7 @@ def main() -> int:
     parser.add_argument("scenario", nargs="*", help="which; all by default")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     parser.add_argument("--keep", action="store_true", help="keep the machines' consoles, logs and disks")
-    parser.add_argument("--report", type=Path, default=image.PROJECT / ".lab/report.md", help="where to write")
+    parser.add_argument("--report", type=Path, default=WORK / "report.md", help="where to write")
     chosen = parser.parse_args()
     if chosen.list:
         for name, scenario in SCENARIOS.items():
@@ -31,7 +34,7 @@ def main() -> int:
         signal.signal(number, _leave)  # so that every `with` is left, and with it every machine
     try:
         needs.provide()
-        images = image.build(image.PROJECT / ".lab")
+        images = image.build(WORK)
     except needs.MissingError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
@@ -42,8 +45,9 @@ def main() -> int:
         play(SCENARIOS[name].run, Trial(images, findings, keep=chosen.keep))
         found.append(findings)
         tell(f"  {'good' if findings.is_good else 'NOT GOOD'} ({findings.took_s:.0f} s)")
-        chosen.report.parent.mkdir(parents=True, exist_ok=True)
-        chosen.report.write_text(render(found))
+        keep(WORK / "findings", findings)
+        newest = (kept(WORK / "findings", known) for known in SCENARIOS)
+        chosen.report.write_text(render([one for one in newest if one is not None]))
     tell(f"report: {chosen.report}")
     return 0 if all(one.is_good for one in found) else 1
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
-from lab.trial import Findings
+from lab.findings import Findings
 
 LONGEST_QUOTE = 24  # lines
 
@@ -18,15 +17,15 @@ def render(found: Sequence[Findings]) -> str:
 def _lines(found: Sequence[Findings]) -> Iterator[str]:
     yield "# What the laboratory saw"
     yield ""
-    played = f"{datetime.now(UTC):%Y-%m-%d} by `make lab` ({platform.machine()}, software emulation)"
-    yield f"Played on {played}; see [lab.md](lab.md)."
+    yield f"Written by `make lab` ({platform.machine()}, software emulation); see [lab.md](lab.md)."
     yield "Times are by the clock of the machine that runs the laboratory, from what the jobs tell over a serial line."
     yield "Emulated machines are slow: compare a time with its bound, not with a real machine's."
     yield ""
-    yield "| scenario | verdict | executions | rows of history | minutes |"
-    yield "|---|---|---|---|---|"
+    yield "| scenario | verdict | executions | rows of history | minutes | played (UTC) |"
+    yield "|---|---|---|---|---|---|"
     for one in found:
-        yield f"| [{one.name}](#{one.name}) | {_verdict(one)} | {one.executions} | {one.rows} | {one.took_s / 60:.1f} |"
+        counts = f"{one.executions} | {one.rows} | {one.took_s / 60:.1f} | {one.played_at}"
+        yield f"| [{one.name}](#{one.name}) | {_verdict(one)} | {counts} |"
     for one in found:
         yield ""
         yield from _section(one)
@@ -35,7 +34,7 @@ def _lines(found: Sequence[Findings]) -> Iterator[str]:
 def _verdict(one: Findings) -> str:
     if one.is_good:
         return "good"
-    return f"**{len(one.failures)} findings**" if one.failures else "**not judged**"
+    return f"**{len(one.failures)} to look at**" if one.failures else "**not judged**"
 
 
 def _section(one: Findings) -> Iterator[str]:

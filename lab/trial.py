@@ -5,50 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from math import inf
 
 from lab.cell import Cell, Service
 from lab.channel import NoAnswerError
+from lab.findings import Findings, Measure, Quote
 from lab.image import Images
 from lab.machine import Machine
 from tests.checker import Asked, Claimed, History, Recorded, violations
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    what: str
-    took_s: float
-    expected: str
-    is_kept: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What a command on a node said, so many seconds after the scenario's moment."""
-
-    at_s: float
-    node: str
-    command: str
-    text: str
-
-
-@dataclass(slots=True)
-class Findings:
-    name: str
-    title: str
-    measures: list[Measure] = field(default_factory=list)
-    quotes: list[Quote] = field(default_factory=list)
-    facts: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    executions: int = 0
-    rows: int = 0
-    is_judged: bool = False
-    took_s: float = 0.0
-
-    @property
-    def is_good(self) -> bool:
-        return not self.failures and self.is_judged
 
 
 class Trial:
@@ -186,6 +151,7 @@ class Watch:
 def play(run: Callable[[Trial], None], trial: Trial) -> None:
     """A fault of the scenario itself is a finding too."""
     began_s = time.monotonic()
+    trial.findings.played_at = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
     try:
         run(trial)
     except NoAnswerError as error:

@@ -18,10 +18,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cell import CLOCK_AHEAD, Cell, Node, signal_each
-from checker import Asked, Entry, Forbidden, History, violations
+from checker import Asked, Due, Entry, Forbidden, History, Withdrawn, violations
 from load import GROUPS, Load, Service
 from witness import Begun, Witness, claimed, recorded
 
@@ -69,11 +70,15 @@ class Chaos:
         self.drained: dict[str, float | None] = {}  # node → since when it starts nothing, None: not known yet
         self.forbidden: list[Forbidden] = []
         self.toggled: set[str] = set()
+        self.ever_toggled: set[str] = set()
+        self.began_at = self.calm_at = time.time()
+        self.told = root / "told"
         self.commands: list[subprocess.Popen[bytes]] = []
         self.impaired: set[str] = set()
         self.later: list[Later] = []
         self.count: Counter[str] = Counter()
         self.say = say
+        self.told.touch()
         self.journal = (root / "chaos.log").open("w", buffering=1)
 
     # The time of trouble.
@@ -129,8 +134,8 @@ class Chaos:
         if not waiting:
             return False
         request = self.chance.choice(waiting)
-        self._log(f"cancels {request.key} ({request.id})")
-        return queue.cancel(self.cell.paths, request.key, request.id)
+        self._command(self.chance.choice(NODES), "cancel", request.service)
+        return True
 
     def _pending(self) -> dict[str, queue.Pending]:
         return queue.QueueReader(self.cell.paths, Faults()).read()
@@ -147,6 +152,7 @@ class Chaos:
         name = self.chance.choice(self.load.timed())
         self._command(self.chance.choice(NODES), "enable" if name in self.toggled else "disable", name)
         self.toggled ^= {name}
+        self.ever_toggled.add(name)
         return True
 
     def _command(self, node: str, *arguments: str) -> None:
@@ -155,11 +161,12 @@ class Chaos:
         site = self.cell[node]
         command = [sys.executable, "-m", "vcsctl.cli.main", *arguments]
         self.commands = [one for one in self.commands if one.poll() is None]
-        self.commands.append(
-            subprocess.Popen(
-                command, env=site.environment, stdout=subprocess.DEVNULL, stderr=self.journal, stdin=subprocess.DEVNULL
+        with self.told.open("a") as told:
+            self.commands.append(
+                subprocess.Popen(
+                    command, env=site.environment, stdout=told, stderr=self.journal, stdin=subprocess.DEVNULL
+                )
             )
-        )
 
     def _drain(self) -> bool:
         free = sorted(set(NODES) - self.drained.keys())
@@ -252,7 +259,7 @@ class Chaos:
             self._resume(node)
         for name in sorted(self.toggled):
             self._command(NODES[0], "enable", name)
-        began = time.monotonic()
+        began, self.calm_at = time.monotonic(), time.time()
         self._log("calm from now on")
         for node in self.cell.nodes.values():
             if node.vcsd is None or node.vcsd.poll() is not None:
@@ -293,12 +300,41 @@ class Chaos:
         late = [Entry(one.key, one.at, started.get(one.request)) for one in self.asked if one.request not in ended]
         history = History(
             executions,
-            *(rows, claimed(self.cell.shared), self.asked, self.forbidden, late),
-            *(calm_from, CALM_BOUND_S, now),
+            rows,
+            claimed(self.cell.shared),
+            self.asked,
+            self._withdrawn(now),
+            self._due(),
+            self.forbidden,
+            entries=late,
+            calm_from=calm_from,
+            bound_s=CALM_BOUND_S,
+            seen_until=now,
         )
         found = self.witness.overlaps() + violations(history) + self.unsettled() + self._not_allowed()
         found += [f"{path} is still locked" for path in self._locked()]
         return found + [f"{path} was left behind" for path in self._left_behind()]
+
+    def _withdrawn(self, now: float) -> list[Withdrawn]:
+        """What operators were told to be cancelled."""
+        lines = [line.split() for line in self.told.read_text().splitlines()]
+        return [Withdrawn(line[0].rstrip(":"), now) for line in lines if line[1:] == ["cancelled"]]
+
+    def _due(self) -> list[Due]:
+        """Each minute of the trouble, for whatever was never disabled."""
+        first = (self.began_at // 60 + 2) * 60
+        minutes = [first + 60 * number for number in range(int(max(0, self.calm_at - first) // 60))]
+        keys = [
+            key
+            for service in self.load.services
+            if service.timed and service.name not in self.ever_toggled
+            for key in ([f"{service.name}@{node}" for node in service.nodes] if service.each else [service.name])
+        ]
+        return [
+            Due(key, f"{datetime.fromtimestamp(minute, UTC):%Y-%m-%dT%H:%M:%SZ}", minute)
+            for key in keys
+            for minute in minutes
+        ]
 
     def _not_allowed(self) -> list[str]:
         allowed = {service.name: service.nodes for service in self.load.services}

@@ -11,7 +11,7 @@ from witness import Witness
 
 
 @pytest.fixture
-def make_cell(tmp_path: Path) -> Iterator[Callable[..., Cell]]:
+def cell_of(tmp_path: Path) -> Iterator[Callable[..., Cell]]:
     made: list[Cell] = []
 
     def make(*names: str, configuration: str = "") -> Cell:

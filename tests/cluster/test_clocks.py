@@ -9,13 +9,11 @@ from cell import CLOCK_AHEAD, Cell
 from slots import hourly, make_due
 from witness import Witness, broken_promises
 
-MakeCell = Callable[..., Cell]
+CellOf = Callable[..., Cell]
 
 
-def test_a_node_30_s_ahead_claims_no_slot_says_so_and_leaves_it_to_others(
-    make_cell: MakeCell, witness: Witness
-) -> None:
-    cell = make_cell("true", "wrong")
+def test_a_node_30_s_ahead_claims_no_slot_says_so_and_leaves_it_to_others(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("true", "wrong")
     cell["wrong"].preamble += CLOCK_AHEAD.format(seconds=30)
     cell.unit("any", hourly(f"exec: {witness.command()}\n"))
     cell.unit("theirs", hourly(f"nodes: [wrong]\nexec: {witness.command()}\n"))

@@ -11,7 +11,7 @@ from cell import SILENT_AFTER_S, Cell
 from slots import hourly, make_due
 from witness import Witness, broken_promises
 
-MakeCell = Callable[..., Cell]
+CellOf = Callable[..., Cell]
 
 
 def runs(cell: Cell, name: str) -> list[dict[str, Any]]:
@@ -19,9 +19,9 @@ def runs(cell: Cell, name: str) -> list[dict[str, Any]]:
 
 
 def test_what_ran_on_a_node_that_died_is_lost_and_only_what_may_be_is_rerun_once(
-    make_cell: MakeCell, witness: Witness
+    cell_of: CellOf, witness: Witness
 ) -> None:
-    cell = make_cell("a", "b")
+    cell = cell_of("a", "b")
     for name, group, on_lost in (("again", "g", "rerun"), ("once", "h", "none")):
         command = witness.command(group, 60, "once")
         cell.unit(name, hourly(f"groups: [{group}]\non_lost: {on_lost}\nexec: {command}\n"))
@@ -51,8 +51,8 @@ def test_what_ran_on_a_node_that_died_is_lost_and_only_what_may_be_is_rerun_once
 
 
 @pytest.mark.parametrize("step", ["claim linked", "entries removed", "not recalled"])
-def test_a_claim_without_a_start_is_begun_by_another_node(make_cell: MakeCell, witness: Witness, step: str) -> None:
-    cell = make_cell("a", "b")
+def test_a_claim_without_a_start_is_begun_by_another_node(cell_of: CellOf, witness: Witness, step: str) -> None:
+    cell = cell_of("a", "b")
     cell.unit("job", f"schedule: periodical\nperiod: 60\nenabled: false\ngroups: [g]\nexec: {witness.command('g')}\n")
     cell["a"].start(crash_after=step)
     cell["a"].until(lambda: cell["a"].wake(), "vcsd answers")

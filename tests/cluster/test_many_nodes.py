@@ -15,11 +15,11 @@ from witness import Witness, broken_promises, recorded
 
 MANUAL = "schedule: periodical\nperiod: 60\nenabled: false\n"
 HAND_OVERS = 50
-MakeCell = Callable[..., Cell]
+CellOf = Callable[..., Cell]
 
 
-def test_a_request_is_taken_up_by_a_node_that_may_run_it(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a", "b", "c")
+def test_a_request_is_taken_up_by_a_node_that_may_run_it(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "b", "c")
     cell["c"].configure("node: c\nlabels: [tape]\nheartbeat: 1s\n")
     cell.unit("named", f"{MANUAL}nodes: [b]\nexec: {witness.command()}\n")
     cell.unit("labelled", f"{MANUAL}nodes: ['label:tape']\nexec: {witness.command()}\n")
@@ -34,8 +34,8 @@ def test_a_request_is_taken_up_by_a_node_that_may_run_it(make_cell: MakeCell, wi
     assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
 
 
-def test_a_request_is_entered_and_followed_on_a_machine_without_vcsd(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a", "desk")
+def test_a_request_is_entered_and_followed_on_a_machine_without_vcsd(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "desk")
     cell["a"].unit("job", f"{MANUAL}exec: {witness.command()}\n")
     cell["a"].start()
     done = cell["desk"].vcsctl("run", "job", "--wait")
@@ -43,8 +43,8 @@ def test_a_request_is_entered_and_followed_on_a_machine_without_vcsd(make_cell: 
     assert [one.execution.node for one in witness.begun().values()] == ["a"]
 
 
-def test_each_allowed_node_runs_what_is_for_each_and_one_what_is_for_any(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a", "b", "c")
+def test_each_allowed_node_runs_what_is_for_each_and_one_what_is_for_any(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "b", "c")
     cell.unit("each", f"{MANUAL}nodes: [a, c]\nrun_on: each\nexec: {witness.command()}\n")
     cell.unit("any", f"{MANUAL}exec: {witness.command()}\n")
     cell.start()
@@ -55,8 +55,8 @@ def test_each_allowed_node_runs_what_is_for_each_and_one_what_is_for_any(make_ce
     assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
 
 
-def test_a_nodes_name_is_refused_to_a_second_vcsd_while_the_first_lives(make_cell: MakeCell) -> None:
-    cell = make_cell("a")
+def test_a_nodes_name_is_refused_to_a_second_vcsd_while_the_first_lives(cell_of: CellOf) -> None:
+    cell = cell_of("a")
     cell.start()
     second = cell.add("second", "node: a\n")
     second.start(until_it_answers=False)
@@ -67,8 +67,8 @@ def test_a_nodes_name_is_refused_to_a_second_vcsd_while_the_first_lives(make_cel
     second.start()  # a dead one's name is free, on whatever machine
 
 
-def test_a_host_name_is_refused_to_a_second_machine_while_the_first_lives(make_cell: MakeCell) -> None:
-    cell = make_cell("a", "b")
+def test_a_host_name_is_refused_to_a_second_machine_while_the_first_lives(cell_of: CellOf) -> None:
+    cell = cell_of("a", "b")
     cell["a"].start()
     cell["b"].preamble = cell["b"].preamble.replace("b.example", "a.example")
     cell["b"].start(until_it_answers=False)
@@ -77,8 +77,8 @@ def test_a_host_name_is_refused_to_a_second_machine_while_the_first_lives(make_c
     assert "node a is another machine with this one's host name a.example" in cell["b"].log()
 
 
-def test_a_group_is_handed_from_node_to_node_within_one_busy_poll(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a", "b")
+def test_a_group_is_handed_from_node_to_node_within_one_busy_poll(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "b")
     for node in ("a", "b"):
         cell.unit(f"on-{node}", f"{MANUAL}nodes: [{node}]\ngroups: [g]\nexec: {witness.command('g', 0.15)}\n")
     cell.start()
@@ -103,8 +103,8 @@ def test_a_group_is_handed_from_node_to_node_within_one_busy_poll(make_cell: Mak
     assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
 
 
-def test_a_drained_node_starts_nothing_and_finishes_what_it_runs(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a", "b")
+def test_a_drained_node_starts_nothing_and_finishes_what_it_runs(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "b")
     gate = cell.root / "gate"
     cell.unit("long", f"{MANUAL}nodes: [a]\nexec: [/bin/sh, -c, 'while ! [ -e {gate} ]; do sleep 0.05; done']\n")
     cell.unit("only", f"{MANUAL}nodes: [a]\nexec: {witness.command()}\n")
@@ -134,8 +134,8 @@ def started(cell: Cell, key: str) -> list[Path]:
     return list(cell.shared.glob(f"state/{key}/*.started"))
 
 
-def test_a_share_that_is_not_there_is_waited_for_and_said(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a")
+def test_a_share_that_is_not_there_is_waited_for_and_said(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a")
     node: Node = cell["a"]
     node.unit("job", f"{MANUAL}exec: {witness.command()}\n")
     node.start()
@@ -154,8 +154,8 @@ def test_a_share_that_is_not_there_is_waited_for_and_said(make_cell: MakeCell, w
     assert node.vcsctl("run", "job", "--wait").returncode == 0
 
 
-def test_another_share_in_its_place_is_refused(make_cell: MakeCell, tmp_path: Path) -> None:
-    cell = make_cell("a")
+def test_another_share_in_its_place_is_refused(cell_of: CellOf, tmp_path: Path) -> None:
+    cell = cell_of("a")
     cell.start()
     cell["a"].stop()
     other = Site(tmp_path / "other")

@@ -14,7 +14,7 @@ from witness import Witness, broken_promises
 
 MANUAL = "schedule: periodical\nperiod: 60\nenabled: false\n"
 ROUNDS = 8
-MakeCell = Callable[..., Cell]
+CellOf = Callable[..., Cell]
 
 
 class Push:
@@ -35,8 +35,8 @@ class Push:
         return self.cell["a"].history(key)
 
 
-def test_who_knows_of_a_group_waits_for_a_run_that_began_without_it(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a", "b")
+def test_who_knows_of_a_group_waits_for_a_run_that_began_without_it(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "b")
     push = Push(cell, witness, 3.0)
     cell.start()
     cell["b"].request("x")
@@ -51,8 +51,8 @@ def test_who_knows_of_a_group_waits_for_a_run_that_began_without_it(make_cell: M
     assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
 
 
-def test_who_does_not_know_of_a_group_takes_it_all_the_same(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a", "b")
+def test_who_does_not_know_of_a_group_takes_it_all_the_same(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "b")
     push = Push(cell, witness, 2.0)
     cell.start()
     push.to("a", push.new)
@@ -66,9 +66,9 @@ def test_who_does_not_know_of_a_group_takes_it_all_the_same(make_cell: MakeCell,
 
 
 def test_whatever_comes_first_a_run_after_the_push_never_meets_one_from_before_it(
-    make_cell: MakeCell, witness: Witness
+    cell_of: CellOf, witness: Witness
 ) -> None:
-    cell = make_cell("a", "b")
+    cell = cell_of("a", "b")
     push = Push(cell, witness, 0.3)
     cell.start()
     chance = random.Random(3)
@@ -85,8 +85,8 @@ def test_whatever_comes_first_a_run_after_the_push_never_meets_one_from_before_i
     assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
 
 
-def test_a_node_that_is_back_with_an_old_tree_erases_no_override(make_cell: MakeCell) -> None:
-    cell = make_cell("a", "b", "old")
+def test_a_node_that_is_back_with_an_old_tree_erases_no_override(cell_of: CellOf) -> None:
+    cell = cell_of("a", "b", "old")
     text = "schedule: periodical\nperiod: {}\nnodes: [a]\nexec: [/bin/true]\n"
     cell.unit("job", text.format(5))
     cell["old"].unit("job", text.format(7))
@@ -107,8 +107,8 @@ def fields(override: Any) -> dict[str, Any]:
     return found
 
 
-def test_a_group_that_only_a_forgotten_node_declared_counts_no_more(make_cell: MakeCell, witness: Witness) -> None:
-    cell = make_cell("a", "gone")
+def test_a_group_that_only_a_forgotten_node_declared_counts_no_more(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "gone")
     cell.unit("x", f"{MANUAL}nodes: [a]\nexec: {witness.command()}\n", on=["a"])
     cell.unit("x", f"{MANUAL}nodes: [a]\ngroups: [g]\nexec: {witness.command()}\n", on=["gone"])
     cell.start()

@@ -114,6 +114,7 @@ def recorded(shared: Path) -> list[Recorded]:
             rows[json.dumps(row, sort_keys=True)] = Recorded(
                 *(row["id"], row["key"], row["outcome"], row["cause"], row.get("slot"), row.get("attempt", 1)),
                 tuple(row.get("requests", ())),
+                last=row.get("last"),
             )
     return list(rows.values())
 
@@ -134,5 +135,7 @@ def claimed(shared: Path) -> list[Claimed]:
 def broken_promises(
     witness: Witness, shared: Path, now: float, asked: list[Asked], forbidden: list[Forbidden]
 ) -> list[str]:
-    history = History(witness.executions(now), recorded(shared), claimed(shared), asked, forbidden, seen_until=now)
+    history = History(
+        witness.executions(now), recorded(shared), claimed(shared), asked, forbidden=forbidden, seen_until=now
+    )
     return witness.overlaps() + violations(history)

@@ -125,7 +125,7 @@ class Manager:
                 self.loop.dirty.update(self.loop.services.by_key)
             self.passes += 1
             try:
-                self.loop.one_pass()
+                self.cell.one_pass()
             except StorageError as error:
                 self.say(f"{error}; trying again")
                 self.loop.dirty.update(self.loop.services.by_key)

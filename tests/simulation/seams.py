@@ -94,7 +94,8 @@ class _Cgroups:
 def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> Iterator[None]:
     """For one simulation. `say` hears what vcsd would write to its log and a runner to its own."""
     filelock = SimpleNamespace(lock_descriptor=posix.lock_descriptor, unlock_descriptor=posix.unlock_descriptor)
-    fcntl = SimpleNamespace(fcntl=lambda *_: 0, F_SETFL=0)  # the flags of an open file are of no account here
+    # The flags of an open file are of no account here.
+    fcntl = SimpleNamespace(fcntl=lambda *_: 0, F_GETFL=0, F_SETFL=0)
     instead = {"os": posix, "filelock": filelock, "fcntl": fcntl, "say": say}
     instead |= {"time": _Time(scheduler), "cgroups": _Cgroups(scheduler)}
     saved: list[tuple[Any, str, Any]] = [

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from vcsctl.store.opening import open_shared
+from vcsctl.store.opening import directly, open_direct, open_shared
 
 DISK = Path(__file__).parent  # what pytest's own temporary directory lies on differs from machine to machine
 
@@ -34,6 +34,17 @@ def test_it_opens_as_usual(folder: Path) -> None:
         os.close(descriptor)
     assert path.read_bytes() == b"seven b"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_disk_refuses_directly_goes_the_usual_way(folder: Path) -> None:
+    path = folder / "lock"
+    descriptor = open_direct(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for content in (b"1 bill1", b"2 bill2"):
+            assert directly(descriptor, lambda text=content: os.pwrite(descriptor, text, 0)) == 7
+            assert directly(descriptor, lambda: os.pread(descriptor, 256, 0)) == content
+    finally:
+        os.close(descriptor)
 
 
 def test_what_is_not_there_is_not_there(folder: Path) -> None:

@@ -26,7 +26,8 @@ class Cell:
 def read_cell(paths: Paths) -> Cell | None:
     """None where no cell was made. Raises RefusedError for one of an unknown format."""
     try:
-        found = files.read(paths.cell)
+        # By a listing: over NFS a name that was missing once stays missing for long.
+        found = files.read(paths.cell) if os.path.basename(paths.cell) in files.names(paths.root) else None
         if found is None:
             return None
         cell = codec.decode(Cell, found[0])

@@ -80,6 +80,12 @@ def instant_of(nanoseconds: int) -> datetime:
     return datetime.fromtimestamp(nanoseconds // 1000 / 1e6, UTC)
 
 
+def make_folder(path: str) -> None:
+    """A directory in one that must be there: the mount point of a share that is away is empty, and stays so."""
+    with named_faults("make", path), contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o755)
+
+
 def discard(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)

@@ -6,7 +6,6 @@ service. The index is derived: losing it loses nothing.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -35,8 +34,7 @@ def append(paths: Paths, node: str, service_rows: list[Row], *, check: bool) -> 
             known = _newest_ids(paths, chosen[0].service, month)
             chosen = [row for row in chosen if row.id not in known]
         if chosen:
-            with files.named_faults("make", os.path.dirname(path)):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+            files.make_folder(paths.history_folder(chosen[0].service))
             records.append_line(path, b"".join(codec.encode(row) for row in chosen))
         touched.append(path)
     return touched

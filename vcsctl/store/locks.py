@@ -18,7 +18,7 @@ import filelock
 
 from vcsctl.errors import RefusedError
 from vcsctl.store.files import named_faults
-from vcsctl.store.opening import open_shared
+from vcsctl.store.opening import directly, open_direct, open_shared
 from vcsctl.store.paths import Paths
 
 _CONTENT_SIZE = 256
@@ -63,11 +63,17 @@ class HeldLock:
     def prove(self) -> None:
         """The only proof of still holding it: on a lost lock flock() and fstat() say yes, writing out says EIO."""
         with named_faults("prove the lock", self.path):
-            os.pwrite(self.descriptor, self.content, 0)
+            directly(self.descriptor, lambda: os.pwrite(self.descriptor, self.content, 0))
             os.fdatasync(self.descriptor)
 
+    def close(self) -> None:
+        """Gives up our copy. It is gone whatever close() says, which on a network's file system may be that the server
+        is away or the lock is lost: who closed it again would close somebody else's descriptor."""
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
+
     def next_fence(self) -> int:
-        content = os.pread(self.descriptor, _CONTENT_SIZE, 0)
+        content = directly(self.descriptor, lambda: os.pread(self.descriptor, _CONTENT_SIZE, 0))
         if not content:
             return 1
         if match := _CONTENT.fullmatch(content):
@@ -78,7 +84,7 @@ class HeldLock:
 def try_lock(path: str) -> HeldLock | None:
     """The lock, or None when somebody else holds it. Raises StorageError when the storage cannot lock."""
     with named_faults("lock", path):
-        descriptor = open_shared(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = open_direct(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             if filelock.lock_descriptor(descriptor, blocking=False) and is_the_file_at(path, descriptor):
                 return HeldLock(path, descriptor)
@@ -97,7 +103,7 @@ def take_node_lock(paths: Paths, node: str) -> HeldLock:
     try:
         lock.write(lock.next_fence(), f"{node} pid {os.getpid()}")
     except BaseException:
-        os.close(lock.descriptor)  # else the next try would meet our own lock and believe in another vcsd
+        lock.close()  # else the next try would meet our own lock and believe in another vcsd
         raise
     return lock
 
@@ -150,7 +156,7 @@ class Grant:
     def close(self) -> None:
         """Gives up our copies; a runner that has its own keeps the locks."""
         for lock in self.locks:
-            os.close(lock.descriptor)
+            lock.close()
 
     def keep(self) -> Grant:
         """Marks the grant as handed over: it stays open beyond the block that took it."""
@@ -179,5 +185,5 @@ def take(key_path: str, group_paths: dict[str, str]) -> Grant | str:
     finally:
         if len(held) < len(wanted):
             for lock in held:
-                os.close(lock.descriptor)
+                lock.close()
     return Grant(held[0], dict(zip(sorted(group_paths), held[1:], strict=True)))

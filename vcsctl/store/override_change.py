@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -47,4 +46,4 @@ def _alone(paths: Paths) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(lock.descriptor)
+        lock.close()

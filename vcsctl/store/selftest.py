@@ -107,16 +107,16 @@ def locks_exclude(folder: str) -> None:
         first.write(1, "self-test")
         second = locks.try_lock(path)
         if second is not None:
-            os.close(second.descriptor)
+            second.close()
             raise RefusedError(f"a lock in {folder} was given to two holders at once; {BEST}")
     finally:
-        os.close(first.descriptor)
+        first.close()
     give_up_s = time.monotonic() + RELEASE_PATIENCE_S
     while (again := locks.try_lock(path)) is None:
         if time.monotonic() > give_up_s:
             raise RefusedError(f"a lock in {folder} stays although its holder let go; {BEST}")
         time.sleep(0.01)
-    os.close(again.descriptor)
+    again.close()
 
 
 def moved_locks_are_noticed(folder: str) -> None:
@@ -132,7 +132,7 @@ def moved_locks_are_noticed(folder: str) -> None:
         if locks.is_the_file_at(path, held.descriptor):
             raise RefusedError(f"a lock file in {folder} and the one put in its place have one inode number; {BEST}")
     finally:
-        os.close(held.descriptor)
+        held.close()
 
 
 def create_is_exclusive(folder: str) -> None:

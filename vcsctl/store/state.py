@@ -201,8 +201,8 @@ def _moment(path: str) -> datetime | None:
 def mark_since(paths: Paths, state: KeyState, digest: str) -> None:
     """Records that the schedule `digest` comes into force now. First wins; the moment is the file's mtime."""
     path = paths.since(state.key, digest, state.turns.get(digest, 0) + 1)
+    files.make_folder(paths.state(state.key))
     with files.named_faults("write", path):
-        os.makedirs(paths.state(state.key), exist_ok=True)
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
         except FileExistsError:
@@ -211,8 +211,7 @@ def mark_since(paths: Paths, state: KeyState, digest: str) -> None:
 
 def draft_claim(paths: Paths, claim: Claim) -> files.Draft:
     if claim.fence == 1:  # a KEY without records has no folder where no schedule of it was ever in force
-        with files.named_faults("make", paths.state(claim.key)):
-            os.makedirs(paths.state(claim.key), exist_ok=True)
+        files.make_folder(paths.state(claim.key))
     return files.Draft(paths.claim(claim.key, claim.fence), codec.encode(claim))
 
 

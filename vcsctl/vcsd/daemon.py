@@ -130,7 +130,7 @@ class Daemon:
                 self.loop.dirty.update(self.loop.services.by_key)  # what was to be looked at by the old time
                 self._plan_chores()  # `schedule` keeps wall-clock times: a step back would stop the chores
             try:
-                self.loop.one_pass()
+                self.node.one_pass()
                 self._trouble = ""
             except StorageError as error:
                 self._storage_trouble(error)

@@ -72,6 +72,7 @@ class Loop:
     _queue_touched: bool = False
     _ended: list[str] = field(default_factory=list)  # KEYs whose runs ended and are not in the history yet
     _digests: dict[str, str] = field(default_factory=dict)  # KEY → digest of the schedule last seen
+    has_news: bool = False  # for the others, who should not have to wait for the next heartbeat
     _held_back: str = ""  # why this node claimed nothing at the last look
 
     # What there is.
@@ -112,6 +113,7 @@ class Loop:
         if held_back != self._held_back:
             say(held_back or f"node {self.config.node} claims again")
             self.dirty.update(self.services.by_key)
+            self.has_news = True
         self._held_back = held_back
 
     def read_queue(self) -> None:

@@ -158,6 +158,12 @@ class Node:
         for sentence in expire_overrides(self.paths, self.services):
             say(sentence)
 
+    def one_pass(self) -> None:
+        self.loop.one_pass()
+        if self.loop.has_news:
+            self.presence.beat(self._faults())
+            self.loop.has_news = False
+
     # Once a heartbeat.
 
     def beat(self) -> None:
