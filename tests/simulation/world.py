@@ -108,7 +108,12 @@ class World:
             self.outside.boot()
             self.ask(lambda: make_cell(self.paths) and None)
             self.scheduler.run(self.scheduler.now + 1.0)
-            yield self
+            try:
+                yield self
+            finally:  # a task that waits for ever would never be freed
+                self.wanted.clear()
+                for process in [one for node in (*self.nodes, self.outside) for one in node.processes.values()]:
+                    process.end(9)
 
     def config(self, node: Node) -> Config:
         setting = self.setting
