@@ -8,7 +8,7 @@ from random import Random
 
 from tests.simulation.commands import Conduct
 from tests.simulation.manager import Catalog
-from tests.simulation.world import Setting
+from tests.simulation.world import NOON, Setting
 from vcsctl.domain.unit import FixedTime, Periodical, Retries, Unit
 from vcsctl.runners.oneshot import Job
 
@@ -35,6 +35,7 @@ def draw_setting(random: Random) -> Setting:
         jitter_s=random.choice((0.02, 0.2, 1.0, 3.0)),
         server_offset_s=random.choice((0.0, random.uniform(-2.0, 2.0))),
         fair_after_s=random.choice((10.0, 20.0)),
+        began_at=NOON - random.uniform(6.0, 20.0),
         heartbeat_s=3.0 if hard_on_locks else 5.0,
         longest_s=5 * lease_s if hard_on_locks and lease_s else random.choice((1.0, 4.0, 12.0)),
         hard_on_locks=hard_on_locks,
