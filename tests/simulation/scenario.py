@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from tests.simulation.commands import Conduct
 from tests.simulation.manager import Catalog
@@ -50,7 +51,7 @@ def draw_catalog(random: Random, nodes: list[str]) -> Catalog:
 def draw_unit(random: Random, name: str, nodes: list[str]) -> Unit:
     groups = tuple(sorted(random.sample(GROUPS, random.choice((0, 1, 1, 1, 2, 3)))))
     allowed = tuple(sorted(random.sample(nodes, random.randint(1, len(nodes))))) if random.random() < 0.3 else ()
-    common = {
+    common: dict[str, Any] = {
         "name": name,
         "exec": ("/bin/true",),
         "groups": groups,
