@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test check bench chaos lab clean
+.PHONY: run test check bench sim chaos lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,10 @@ bench: $(VENV)/.bench
 $(VENV)/.bench: $(VENV)/.made
 	$(VENV)/bin/pip install --quiet --editable ".[bench]"
 	touch $@
+
+# The protocol in virtual time, with faults (docs/testing.md): make sim SEEDS=20000 FIRST=0, or one with its trace: SEED=123
+sim: $(VENV)/.made
+	$(VENV)/bin/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300) --first $(or $(FIRST),0))
 
 # Four nodes, forty services and faults at random, then the checker's verdict: make chaos MINUTES=10 SEED=1
 chaos: $(VENV)/.made

@@ -8,6 +8,7 @@ from typing import Protocol
 from lab.scenarios import (
     clock,
     cut,
+    doctor_pair,
     host_name,
     kills,
     nfs3,
@@ -35,6 +36,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "clock": clock,
     "nfs3": nfs3,
     "unsafe-mounts": unsafe_mounts,
+    "doctor-pair": doctor_pair,
     "no-share": no_share,
     "host-name": host_name,
 }

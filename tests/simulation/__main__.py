@@ -1,14 +1,13 @@
-"""`python -m tests.simulation --seeds 300`: many seeds on all processors; `--seed 123`: one, with its trace."""
+"""`make sim SEEDS=2000`: many seeds on all processors. `make sim SEED=123`: one, and all that happened in it."""
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import sys
 import time
-import traceback
 
+from tests.simulation.many import HASH_SEED, judge, workers
 from tests.simulation.run import Verdict, simulate
 
 
@@ -18,17 +17,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="replay this one and print all that happened")
     arguments = parser.parse_args()
-    if arguments.seed is not None:
-        return _replay(arguments.seed)
-    return _many(range(arguments.first, arguments.first + arguments.seeds))
-
-
-def one(seed: int) -> Verdict:
-    """A simulation that breaks is as bad as a broken promise."""
-    try:
-        return simulate(seed)
-    except Exception:  # noqa: BLE001 - told with the seed; the others go on
-        return Verdict(seed, [traceback.format_exc()])
+    if arguments.seed is None:
+        return _many(range(arguments.first, arguments.first + arguments.seeds))
+    if os.environ.get("PYTHONHASHSEED") != HASH_SEED["PYTHONHASHSEED"]:
+        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, **HASH_SEED})
+    return _replay(arguments.seed)
 
 
 def _replay(seed: int) -> int:
@@ -41,8 +34,8 @@ def _replay(seed: int) -> int:
 def _many(seeds: range) -> int:
     began_s = time.monotonic()
     failed = executions = 0
-    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
-        for count, verdict in enumerate(pool.imap_unordered(one, seeds, chunksize=8), 1):
+    with workers() as pool:
+        for count, verdict in enumerate(pool.imap_unordered(judge, seeds, chunksize=8), 1):
             executions += verdict.executions
             if verdict.violations:
                 failed += 1

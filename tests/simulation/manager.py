@@ -92,9 +92,9 @@ class Manager:
             try:
                 locks.take_node_lock(self.paths, self.node.name)
                 break
-            except (StorageError, RefusedError) as error:
+            except StorageError as error:
                 self.say(f"{error}; trying again")
-                self.clocks.sleep(1.0)  # the init system starts it again
+                self.clocks.sleep(1.0)
         self.cell = CellNode(
             config=self.config,
             paths=self.paths,

@@ -7,7 +7,7 @@ from random import Random
 
 from tests.simulation.faults import Faults
 from tests.simulation.operators import Operators
-from tests.simulation.scenario import CHAOS_S, LONGEST_S, draw_conduct, draw_setting
+from tests.simulation.scenario import CHAOS_S, draw_conduct, draw_setting
 from tests.simulation.world import World
 
 QUIET_S = 65.0  # of calm at least: each service has a slot in it
@@ -32,11 +32,11 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
     chaos_s = random.uniform(*CHAOS_S)
     lease_s = setting.lease_s or 10.0
     calm_from = setting.began_at + chaos_s
-    patience_s = 2 * lease_s + 40.0 + 1.5 * LONGEST_S * len(setting.catalog)
+    patience_s = 2 * lease_s + 40.0 + 1.5 * setting.longest_s * len(setting.catalog)
     faults = Faults(world, random, calm_from)
     about = f"{setting.nodes} nodes, lease {setting.lease_s}, faults: {', '.join(sorted(faults.kinds)) or 'none'}"
     with world.at_work():
-        world.conduct = draw_conduct(random, setting.lease_s)
+        world.conduct = draw_conduct(random, setting.longest_s, setting.lease_s)
         world.restart_s = lambda: random.uniform(0.1, 8.0)
         for node in world.nodes:
             node.clock_offset_s = random.uniform(-3.0, 3.0)

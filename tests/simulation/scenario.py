@@ -15,7 +15,6 @@ from vcsctl.runners.oneshot import Job
 SERVICES = "abcdefgh"
 GROUPS = ("g1", "g2", "g3")
 CHAOS_S = (40.0, 140.0)
-LONGEST_S = 12.0
 
 
 def draw_setting(random: Random) -> Setting:
@@ -24,13 +23,15 @@ def draw_setting(random: Random) -> Setting:
     local = luck < 0.12
     nodes = 1 if local else random.randint(6, 12) if luck > 0.97 else random.choice((2, 2, 3, 3, 4, 5))
     names = [f"n{number + 1}" for number in range(nodes)]
+    lease_s = None if local else random.choice((12.0, 12.0, 18.0, 30.0))
     return Setting(
         nodes=nodes,
         catalog=draw_catalog(random, names),
-        lease_s=None if local else random.choice((12.0, 18.0, 30.0)),
+        lease_s=lease_s,
         jitter_s=random.choice((0.02, 0.2, 1.0, 3.0)),
         server_offset_s=random.choice((0.0, random.uniform(-2.0, 2.0))),
         fair_after_s=random.choice((10.0, 20.0)),
+        longest_s=random.choice((1.0, 4.0, 12.0, 2.5 * (lease_s or 4.0))),
         with_cgroups=random.random() < 0.7,
     )
 
@@ -78,9 +79,8 @@ def change_catalog(random: Random, catalog: Catalog, nodes: list[str]) -> Catalo
     return changed
 
 
-def draw_conduct(random: Random, lease_s: float | None) -> Callable[[Job], Conduct]:
+def draw_conduct(random: Random, longest_s: float, lease_s: float | None) -> Callable[[Job], Conduct]:
     """How commands behave in this simulation: mostly short, now and then stubborn, leaving something, or hanging."""
-    longest_s = random.choice((1.0, 4.0, LONGEST_S))
     failing = random.choice((0.0, 0.15, 0.4))
     leaving = random.choice((0.0, 0.3))
 

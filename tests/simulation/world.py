@@ -47,6 +47,7 @@ class Setting:
     fair_after_s: float = 20.0
     jitter_s: float = 0.2
     server_offset_s: float = 0.0
+    longest_s: float = 4.0  # of a command
     with_cgroups: bool = True
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -100,7 +100,11 @@ def take_node_lock(paths: Paths, node: str) -> HeldLock:
     lock = try_lock(paths.node_lock(node))
     if lock is None:
         raise RefusedError(f"another vcsd runs as node {node}; stop it, or give this one another name in vcs.yaml")
-    lock.write(lock.next_fence(), f"{node} pid {os.getpid()}")
+    try:
+        lock.write(lock.next_fence(), f"{node} pid {os.getpid()}")
+    except BaseException:
+        lock.close()  # else the next try would meet our own lock and believe in another vcsd
+        raise
     return lock
 
 

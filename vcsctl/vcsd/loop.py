@@ -206,8 +206,8 @@ class Loop:
         self._undecided.add(key)
         try:
             found = self.observer.state(key)
-            self._drop_claimed_slots(key, found)
             decision = decide(self.view(key, found, key in self.runs.by_key), now)
+            self._drop_claimed_slots(key, found, decision)
         except (StorageError, OSError) as error:
             self._fault(key, str(error))
             return Idle(key, str(error))
@@ -219,10 +219,12 @@ class Loop:
             return Idle(key, "the clock was set a moment ago", now + timedelta(seconds=_RETRY_AFTER_S))
         return decision
 
-    def _drop_claimed_slots(self, key: str, found: KeyState) -> None:
+    def _drop_claimed_slots(self, key: str, found: KeyState, decision: Decision) -> None:
         """An entry that a node made while another one claimed its slots would be shown until the next claim."""
         pending = self.pending.get(key)
-        if pending and pending.slots_first and found.watermark and pending.slots_first <= found.watermark:
+        first = pending.slots_first if pending else None
+        waits = isinstance(decision, Start | Wait) and decision.enters_queue == first  # a retry's slot is claimed too
+        if first and found.watermark and first <= found.watermark and not waits:
             queue.drop_slots_before(self.paths, key, found.watermark + timedelta(microseconds=1))
             self._queue_touched = True
 

@@ -1,0 +1,128 @@
+"""The guards of the protocol, each with the real code put in its place that lacks just that. For the test that the
+simulation notices."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from vcsctl.domain import fencing
+from vcsctl.domain.reconcile import Decision, Start
+from vcsctl.domain.run import Claim
+from vcsctl.store import files, locks
+from vcsctl.store.locks import HeldLock
+from vcsctl.store.state import KeyState
+from vcsctl.vcsd.launch import Launcher
+from vcsctl.vcsd.peers import Peers
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, instead: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, instead)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextlib.contextmanager
+def no_lock() -> Iterator[None]:
+    """The lock file is opened and not locked."""
+
+    def try_lock(path: str) -> HeldLock | None:
+        with files.named_faults("lock", path):
+            return HeldLock(path, locks.os.open(path, locks.os.O_RDWR | locks.os.O_CREAT, 0o600))
+
+    with replaced(locks, "try_lock", try_lock):
+        yield
+
+
+@contextlib.contextmanager
+def no_decision_under_the_lock() -> Iterator[None]:
+    """What was decided before is done."""
+    start, decided = Launcher.start, dict[tuple[int, str], Start]()
+
+    def remembered(self: Launcher, decision: Start) -> Decision | None:
+        decided[id(self), decision.key] = decision
+        return start(self, decision)
+
+    def decide_again(self: Launcher, key: str) -> tuple[Decision, KeyState]:
+        return decided[id(self), key], self.observer.state(key)
+
+    with replaced(Launcher, "start", remembered), replaced(Launcher, "_decide_again", decide_again):
+        yield
+
+
+@contextlib.contextmanager
+def no_claim_before_the_start() -> Iterator[None]:
+    def link(self: Launcher, claim: Claim, *, index: bool) -> bool:
+        return True
+
+    with replaced(Launcher, "_link", link):
+        yield
+
+
+@contextlib.contextmanager
+def no_fence_number() -> Iterator[None]:
+    """The number in the group's lock file is given out again and again."""
+    next_fence = HeldLock.next_fence
+
+    with replaced(HeldLock, "next_fence", lambda self: max(1, next_fence(self) - 1)):
+        yield
+
+
+@contextlib.contextmanager
+def no_fencing() -> Iterator[None]:
+    """A runner that cannot prove its locks goes on."""
+    with (
+        replaced(fencing, "action", lambda since_proof_s, fence_after_s: "none"),
+        replaced(fencing, "may_start", lambda since_proof_s, fence_after_s: True),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def no_union_of_groups() -> Iterator[None]:
+    """A node goes by its own units alone."""
+
+    def own_groups(self: Launcher, service: str) -> tuple[str, ...]:
+        found = self.service(service)
+        return found.effective.groups if found is not None else ()
+
+    with (
+        replaced(Launcher, "groups_of", own_groups),
+        replaced(Peers, "groups_of", lambda self, service: getattr(self._own.get(service), "groups", ())),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def no_first_wins() -> Iterator[None]:
+    """Records are renamed to their names: the last one wins, and everybody believes to have won."""
+
+    def link(self: files.Draft) -> bool:
+        files.os.link(self._temporary, f"{self._temporary}.kept")
+        files.os.rename(self._temporary, self.path)
+        files.os.rename(f"{self._temporary}.kept", self._temporary)
+        return True
+
+    with replaced(files.Draft, "link", link):
+        yield
+
+
+@contextlib.contextmanager
+def nothing() -> Iterator[None]:
+    yield
+
+
+GUARDS: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
+    "the lock": no_lock,
+    "the decision again under the lock": no_decision_under_the_lock,
+    "the claim before the start": no_claim_before_the_start,
+    "the fence": no_fence_number,
+    "the stop without proof": no_fencing,
+    "the union of groups": no_union_of_groups,
+    "the first wins of a record": no_first_wins,
+}
