@@ -124,4 +124,4 @@ class Judge:
         """Temporary files of writers that are dead, and marks of what is gone."""
         hour_ago = time.time() - 3600
         temporary = [path for path in self.cell.shared.rglob(f"{TEMPORARY_PREFIX}*") if path.stat().st_mtime < hour_ago]
-        return [*temporary, *self.cell.shared.glob("running/*"), *self.cell.shared.glob("queue/*")]
+        return [*temporary, *self.cell.shared.glob("running/*.json"), *self.cell.shared.glob("queue/[!.]*")]
