@@ -17,6 +17,7 @@ from vcsctl.domain.run import Claim, End, service_of, to_text
 from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, oneshot
+from vcsctl.runners.leftovers import log_path
 from vcsctl.runners.supervise import Run, Runs
 from vcsctl.store import locks, queue, running, state
 from vcsctl.store.locks import Grant
@@ -157,7 +158,7 @@ class Launcher:
             if claim.key == key:
                 continue
             shared = set(groups) & {*claim.groups, *self.groups_of(claim.service)}
-            if shared and not running.is_over(self.paths, claim):
+            if shared and not running.is_over(self.paths, claim.key, claim.fence):
                 return waits_for_group(min(shared), Holder(claim.run_id, claim.node))
         return None
 
@@ -255,7 +256,7 @@ class Launcher:
         cgroup = self.cgroup_of(claim)
         if cgroup and not cgroups.make(cgroup):
             cgroup = None
-        log = f"{self.log_dir}/{claim.service}/{claim.run_id}.log"
+        log = log_path(self.log_dir, claim.key, claim.run_id)
         job = oneshot.Job(self.paths, claim, unit, grant, fences, log, self.boot_id, self.fence_after_s, cgroup)
         pid = self.start_runner(job)
         steps.reached("runner forked")

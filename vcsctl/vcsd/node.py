@@ -175,6 +175,7 @@ class Node:
         self.loop.look_at_standing()
         self.loop.note_peers(self.peers.refresh())
         self.sweep()
+        self.loop.recovery.end_leftovers()
 
     def _faults(self) -> tuple[str, ...]:
         faults = [str(problem) for problem in self.faults.problems.values()]

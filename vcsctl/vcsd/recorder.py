@@ -100,4 +100,5 @@ class Recorder:
         numbers = self._to_prune[key]
         finished = sorted(number for number in numbers if number < min(newest_run, found.fence))
         state.remove_numbers(self._paths, key, [*finished, *self._reader.strays(key, newest_run)])
+        state.remove_drafts(self._paths, key, newest_run)
         numbers.difference_update(finished)

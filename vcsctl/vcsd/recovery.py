@@ -1,6 +1,7 @@
 """Claims without an outcome: adopted while their run lives, started again if it never began, else recorded as lost.
 
-Whose lock is free is over, whatever anybody believed of its node. Starts nothing new.
+Whose lock is free is over. While its node lives that one says so: only there what a killed runner left can be ended.
+Starts nothing new.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from vcsctl.domain.run import Claim, Started, to_text
 from vcsctl.domain.unit import TimedUnit, Unit, from_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux
+from vcsctl.runners.leftovers import end_leftovers
 from vcsctl.runners.supervise import Run
 from vcsctl.store import files, locks, running
 from vcsctl.store.locks import Grant
 from vcsctl.store.records import Stored
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.launch import Launcher
+from vcsctl.vcsd.log import say
 
 _LOOK_AGAIN = timedelta(seconds=1)
 
@@ -73,6 +76,9 @@ class Recovery:
             launch.end_here(claim, grant, "runner-died", f"it ended, but its outcome cannot be read: {aside}")
             return self._resolved(key)
         if found.began:
+            if (owner := self._living_owner(claim, found)) is not None:
+                grant.unlock()
+                return Idle(key, f"left to {owner}, where its runner died", launch.clocks.now() + _LOOK_AGAIN)
             launch.end_here(claim, grant, *self._evidence(claim, found))
             return self._resolved(key)
         instead = self._begin_again(claim, grant, groups, held_back)
@@ -127,6 +133,22 @@ class Recovery:
             return None
         limit = start_limit(unit, service.schedule, claim.slot)
         return f"could not start by {to_text(limit)} (start_within)" if self.launcher.clocks.now() >= limit else None
+
+    def _living_owner(self, claim: Claim, found: KeyState) -> str | None:
+        """Another node that lives, in the life in which it started the run."""
+        started, peers = found.started.value if found.started else None, self.launcher.peers
+        node = (started.node if started else None) or claim.node
+        if node == self.launcher.node or peers.is_silent(node):
+            return None
+        restarted = started is not None and peers.states[node].boot_id != started.boot_id
+        return None if restarted else node
+
+    def end_leftovers(self) -> None:
+        launch = self.launcher
+        if launch.cgroup_base:
+            live = {run.claim.run_id for run in launch.runs.by_key.values()}
+            for run_id in end_leftovers(launch.paths, launch.cgroup_base, launch.log_dir, live):
+                say(f"{run_id}: it is over, and what was left of it here is killed")
 
     def _evidence(self, claim: Claim, found: KeyState) -> tuple[str, str]:
         """The cause and the sentence for a run that began, has no outcome, and whose lock is free."""
