@@ -216,7 +216,9 @@ class World:
 
         def work() -> None:
             keys = (path.split("/") for path in list(self.disk.folders))
-            services = {parts[3].partition("@")[0] for parts in keys if parts[2:3] in (["history"], ["state"]) and parts[3:]}
+            services = {
+                parts[3].partition("@")[0] for parts in keys if parts[2:3] in (["history"], ["state"]) and parts[3:]
+            }
             for service in sorted(services):
                 found.extend(history.read(self.paths, service))
 
