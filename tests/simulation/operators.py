@@ -42,7 +42,7 @@ class Operators:
         key = f"{name}@{self.random.choice(unit.nodes or (node.name,))}" if unit.run_on == "each" else name
         match kind:
             case "run":
-                self.run(key, node)
+                self.run(key, node, self.random.choice((None, None, None, 2.0, 20.0)))
             case "cancel":
                 self.cancel(key, node)
             case "stop":

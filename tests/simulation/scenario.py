@@ -22,7 +22,8 @@ def draw_setting(random: Random) -> Setting:
     """Mostly a few nodes on a file server; sometimes one machine with a disk of its own, sometimes many nodes."""
     luck = random.random()
     local = luck < 0.12
-    nodes = 1 if local else random.randint(6, 12) if luck > 0.97 else random.choice((2, 2, 3, 3, 4, 5))
+    many = random.randint(20, 50) if luck > 0.997 else random.randint(6, 12) if luck > 0.97 else 0
+    nodes = 1 if local else many or random.choice((2, 2, 3, 3, 4, 5))
     names = [f"n{number + 1}" for number in range(nodes)]
     lease_s = None if local else random.choice((12.0, 12.0, 18.0, 30.0))
     hard_on_locks = lease_s == 12.0 and random.random() < 0.35
@@ -33,6 +34,7 @@ def draw_setting(random: Random) -> Setting:
         nodes=nodes,
         catalog=catalog,
         lease_s=lease_s,
+        soft_s=random.choice((None, None, None, 3.0, 15.0)) if lease_s else None,
         jitter_s=random.choice((0.02, 0.2, 1.0, 3.0)),
         server_offset_s=random.choice((0.0, random.uniform(-2.0, 2.0))),
         fair_after_s=random.choice((10.0, 20.0)),

@@ -20,7 +20,7 @@ from tests.simulation.node import Node
 from tests.simulation.posix import Posix
 from tests.simulation.scheduler import Scheduler
 from vcsctl import steps
-from vcsctl.runners import oneshot
+from vcsctl.runners import leftovers, oneshot
 from vcsctl.vcsd import loop
 
 _HURRIED_PAUSE_S = 0.25  # a hundred passes in the first second of each wait would only cost time
@@ -79,6 +79,18 @@ class _Cgroups:
         self._all().setdefault(path, set())
         return True
 
+    def of_cell(self, base: str) -> dict[str, str]:
+        return {path.removeprefix(f"{base}-"): path for path in sorted(self._all())}
+
+    def has_runner(self, path: str, _log: str) -> bool:
+        """What a command leaves falls to its runner."""
+        for process in self._all().get(path, ()):
+            while process is not None and not (process.alive and process.name.startswith("runner")):
+                process = process.parent
+            if process is not None:
+                return True
+        return False
+
     def is_empty(self, path: str) -> bool:
         return not self._all().get(path)
 
@@ -97,17 +109,22 @@ def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> 
     # The flags of an open file are of no account here.
     fcntl = SimpleNamespace(fcntl=lambda *_: 0, F_GETFL=0, F_SETFL=0)
     instead = {"os": posix, "filelock": filelock, "fcntl": fcntl, "say": say}
-    instead |= {"time": _Time(scheduler), "cgroups": _Cgroups(scheduler)}
+    groups = _Cgroups(scheduler)
+    instead |= {"time": _Time(scheduler), "cgroups": groups}
     saved: list[tuple[Any, str, Any]] = [
         (oneshot, "_note", oneshot._note),
         (steps, "observer", steps.observer),
+        (leftovers, "cgroups", leftovers.cgroups),
+        (leftovers, "_has_runner", leftovers._has_runner),
         (loop, "_HURRIED_PAUSE_S", loop._HURRIED_PAUSE_S),
     ]
     for module in _modules():
         for name in instead.keys() & vars(module).keys():
             saved.append((module, name, getattr(module, name)))
             setattr(module, name, instead[name])
-    oneshot._note = say
+    setattr(leftovers, "cgroups", groups)  # noqa: B010 - of another type
+    leftovers._has_runner = groups.has_runner
+    setattr(oneshot, "_note", say)  # noqa: B010
     loop._HURRIED_PAUSE_S = _HURRIED_PAUSE_S
     try:
         yield

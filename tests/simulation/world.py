@@ -41,6 +41,7 @@ class Setting:
     catalog: Catalog
     lease_s: float | None = 30.0
     began_at: float = NOON - 20.0
+    soft_s: float | None = None  # of a soft mount: after so long without an answer a call fails
     poll_s: float = 3.0
     poll_busy_s: float = 1.0
     heartbeat_s: float = 5.0
@@ -67,9 +68,10 @@ class World:
         self.disk.unnamed = self.witness.unnamed
         self.paths = Paths(SHARE)
         self.nodes = [
-            Node(self.scheduler, self.server, f"n{number + 1}", setting.lease_s) for number in range(setting.nodes)
+            Node(self.scheduler, self.server, f"n{number + 1}", setting.lease_s, setting.soft_s)
+            for number in range(setting.nodes)
         ]
-        self.outside = Node(self.scheduler, self.server, "outside", setting.lease_s)  # no fault ever meets it
+        self.outside = Node(self.scheduler, self.server, "outside", setting.lease_s, None)  # no fault ever meets it
         self.catalogs: dict[str, Catalog] = {node.name: setting.catalog for node in self.nodes}
         self.newest_catalog = setting.catalog
         self.managers: dict[str, Manager] = {}
