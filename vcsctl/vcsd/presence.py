@@ -54,7 +54,7 @@ class Presence:
             return self._impostor or self.untrusted
         if self.drained:
             return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that"
-        if self.unpublished:
+        if self.unpublished or self._peers.forgotten:
             return f"node {self.node} claims nothing before the other nodes can read its units"
         return clock_fault(self.node, self._offset_s, self._doubt_s)
 
