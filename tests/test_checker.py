@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -75,7 +76,7 @@ BAD = [
     ("a slot in two rows", {"recorded": (*ROWS, Recorded("a.3+1", "a", "missed", "too-late", "11:50", last="12:10"))},
      "slot 12:00 of a ended more than once: a.1, a.3+1"),
     ("a group that a push brought before", {"executions": (
-        replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": 19.0}), SECOND)}, "together in group g: a.1"),
+        replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": ((19.0, inf),)}), SECOND)}, "together in group g: a.1"),
     ("on a drained node", {"forbidden": (Forbidden("n2", None, 19.9),)}, "b.1 on n2 (20.000 to 30.000) began although"),
     ("a slot of a disabled service", {"disabled": (Disabled("b", 19.0),)}, "although b was disabled since 19.000"),
     ("where it is not allowed", {"forbidden": (Forbidden("n2", "b", 0.0, why="may not run it"),)}, "may not run it"),
@@ -91,7 +92,7 @@ def test_a_broken_promise_is_named(change: dict[str, object], said: str) -> None
 
 
 def test_a_group_that_a_push_brought_counts_only_for_what_is_decided_after_it() -> None:
-    pushed = replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": 19.0})
+    pushed = replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": ((19.0, inf),)})
     assert violations(replace(GOOD, executions=(pushed, replace(SECOND, decided_at=18.9)))) == []
 
 
