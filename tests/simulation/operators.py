@@ -23,6 +23,7 @@ class Operators:
         self.world = world
         self.random = random
         self.kinds: set[str] = set()
+        self._disabled: set[str] = set()  # one operator at a time: who enables ends what another was told
 
     def plan(self, until: float) -> None:
         """A few commands at moments of the seed's choice."""
@@ -100,6 +101,9 @@ class Operators:
 
     def disable(self, name: str, node: Node, for_s: float) -> None:
         """Writes first and looks then: what it tells to be disabled starts no slot until it is enabled again."""
+        if name in self._disabled:
+            return
+        self._disabled.add(name)
         world = self.world
         keys = [name, *(f"{name}@{one.name}" for one in world.nodes)]
         told: list[int] = []
@@ -121,8 +125,8 @@ class Operators:
             for number in told:
                 off = world.witness.disabled[number]
                 world.witness.disabled[number] = replace(off, to_at=world.scheduler.now)
-            told.clear()
             self._change(name, {"enabled": "true"}, world.outside)
+            self._disabled.discard(name)
 
         disabling = world.ask(work, node)
 
