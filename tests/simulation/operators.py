@@ -109,13 +109,14 @@ class Operators:
         told: list[int] = []
 
         def work() -> None:
-            before = {key: claim.fence for key in keys if (claim := self._newest(key))}
+            before = {key: claim.fence for key in keys if (claim := self._unfinished(key))}
             if not self._change(name, {"enabled": "false"}, node):
                 return
             for key in keys:
-                claim = self._newest(key)
-                new = claim is not None and claim.fence != before.get(key)
-                if claim is not None and new and self._really_started(key, claim.__eq__):
+                claim = self._unfinished(key)
+                if claim is not None and before.get(key) == claim.fence:
+                    world.tell(f"{claim.run_id} goes on")
+                elif claim is not None and self._really_started(key, claim.__eq__):
                     world.tell(f"already started {claim.run_id}")
                 else:
                     told.append(len(world.witness.disabled))
@@ -139,9 +140,9 @@ class Operators:
 
         world.scheduler.at(world.scheduler.now + for_s, end)
 
-    def _newest(self, key: str) -> Claim | None:
+    def _unfinished(self, key: str) -> Claim | None:
         found = state.read_key(self.world.paths, key, Faults())
-        return found.run.value if found.run else None
+        return found.run.value if found.run and not found.end else None
 
     def stop(self, key: str, node: Node) -> None:
         world = self.world
