@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from vcsctl.store.opening import directly, open_direct, open_shared
+from vcsctl.store.opening import again_where_stale, directly, open_direct, open_shared
 
 DISK = Path(__file__).parent  # what pytest's own temporary directory lies on differs from machine to machine
 
@@ -57,3 +58,22 @@ def test_a_pipe_keeps_nobody_waiting(folder: Path) -> None:
     descriptor = open_shared(str(folder / "pipe"), os.O_RDONLY | os.O_NONBLOCK)
     assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_NONBLOCK
     os.close(descriptor)
+
+
+def test_what_was_replaced_while_it_was_read_is_read_again() -> None:
+    answers = [OSError(errno.ESTALE, "stale"), OSError(errno.ESTALE, "stale"), None]
+
+    def read() -> str:
+        if (fault := answers.pop(0)) is not None:
+            raise fault
+        return "the new one"
+
+    assert again_where_stale(read) == "the new one"
+
+
+def test_a_share_that_stays_stale_is_told() -> None:
+    def read() -> str:
+        raise OSError(errno.ESTALE, "stale")
+
+    with pytest.raises(OSError, match="stale"):
+        again_where_stale(read)

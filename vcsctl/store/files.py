@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from vcsctl.errors import ForeignFileError, NoSpaceError, StorageError
-from vcsctl.store.opening import open_shared
+from vcsctl.store.opening import again_where_stale, open_shared
 from vcsctl.store.paths import ASIDE_SUFFIX, TEMPORARY_PREFIX
 
 LARGEST_RECORD = 1 << 20  # a record is a few kilobytes; more is somebody else's file
@@ -162,22 +162,26 @@ def read(path: str) -> tuple[bytes, datetime] | None:
     Raises ForeignFileError for what is no file that we may read: a fault of that one name, not of the storage.
     """
     with named_faults("read", path):
-        try:
-            descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.EACCES, errno.ENXIO):
-                raise ForeignFileError(f"cannot be read ({(error.strerror or str(error)).lower()})") from None
-            raise
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise ForeignFileError("is not a regular file")
-            # As much as there is: a buffer for the largest costs more than the reading of a small one.
-            return os.read(descriptor, min(status.st_size + 1, LARGEST_RECORD)), instant_of(status.st_mtime_ns)
-        finally:
-            os.close(descriptor)
+        return again_where_stale(lambda: _read(path))
+
+
+def _read(path: str) -> tuple[bytes, datetime] | None:
+    try:
+        descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EACCES, errno.ENXIO):
+            raise ForeignFileError(f"cannot be read ({(error.strerror or str(error)).lower()})") from None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ForeignFileError("is not a regular file")
+        # As much as there is: a buffer for the largest costs more than the reading of a small one.
+        return os.read(descriptor, min(status.st_size + 1, LARGEST_RECORD)), instant_of(status.st_mtime_ns)
+    finally:
+        os.close(descriptor)
 
 
 def names(folder: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from vcsctl.errors import StorageError
 from vcsctl.store import codec, files, records
-from vcsctl.store.opening import open_shared
+from vcsctl.store.opening import again_where_stale, open_shared
 from vcsctl.store.paths import DRAINED, Paths, is_part
 from vcsctl.store.records import Faults, Stored
 
@@ -149,22 +149,26 @@ def read_units_text(paths: Paths, node: str, known: Identity | None = None) -> t
     """
     try:
         with files.named_faults("read", paths.node_units(node)):
-            descriptor = open_shared(paths.node_units(node), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                status = os.fstat(descriptor)
-                identity = (status.st_ino, status.st_mtime_ns, status.st_size)
-                if identity == known:
-                    return None
-                data = b""
-                while part := os.read(descriptor, status.st_size + 1 - len(data)):
-                    data += part
-                return identity, data
-            finally:
-                os.close(descriptor)
+            return again_where_stale(lambda: _read_units_text(paths.node_units(node), known))
     except StorageError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOT_OURS:
             return None
         raise
+
+
+def _read_units_text(path: str, known: Identity | None) -> tuple[Identity, bytes] | None:
+    descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        identity = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if identity == known:
+            return None
+        data = b""
+        while part := os.read(descriptor, status.st_size + 1 - len(data)):
+            data += part
+        return identity, data
+    finally:
+        os.close(descriptor)
 
 
 def units_of(text: bytes) -> NodeUnits | None:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+_STALE_TRIES = 3  # a heartbeat is replaced every few seconds: it is not met so often in a row
 
 
 def open_shared(path: str, flags: int, mode: int = 0o777) -> int:
@@ -47,6 +48,17 @@ def directly(descriptor: int, call: Callable[[], T]) -> T:
             raise
         _take_back(descriptor)
         return call()
+
+
+def again_where_stale(call: Callable[[], T]) -> T:
+    """A file that another node replaces between our finding and our reading it is stale over NFS; the name is not."""
+    for _ in range(_STALE_TRIES):
+        try:
+            return call()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return call()
 
 
 def _take_back(descriptor: int) -> None:
