@@ -26,6 +26,7 @@ class Execution:
     began_at: float
     ended_at: float | None = None
     fences: Mapping[str, int] = field(default_factory=dict)  # group → the number the command was given
+    requests: tuple[str, ...] = ()  # that it was executed for, besides or without a slot
     decided_at: float | None = None  # when its node decided to run it; None: as good as when it began
     # group → from when to when its service was declared to be in it, as far as that touches this execution
     joined: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
@@ -116,6 +117,15 @@ class Forbidden:
 
 
 @dataclass(frozen=True, slots=True)
+class Disabled:
+    """An operator was told at `from_at` that no slot of `key` starts any more; what is asked for may."""
+
+    key: str
+    from_at: float
+    to_at: float = inf
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """Something that waited and that an allowed node could have started from `eligible_from` on."""
 
@@ -138,6 +148,7 @@ class History:
     withdrawn: Sequence[Withdrawn] = ()
     due: Sequence[Due] = ()
     forbidden: Sequence[Forbidden] = ()
+    disabled: Sequence[Disabled] = ()
     entries: Sequence[Entry] = ()
     calm_from: float = 0.0  # no fault after this
     bound_s: float = inf  # within which what is eligible starts once it is calm
@@ -273,6 +284,11 @@ def _forbidden(history: History) -> Iterator[str]:
             concerned = execution.node == rule.node and rule.key in (None, execution.key)
             if concerned and rule.from_at < execution.decided < rule.to_at:
                 yield f"{execution} began although {rule.node} {rule.why} since {rule.from_at:.3f}"
+    for off in history.disabled:
+        for execution in history.executions:
+            by_slot = execution.key == off.key and execution.slot is not None and not execution.requests
+            if by_slot and off.from_at < execution.began_at < off.to_at:
+                yield f"{execution} began although {off.key} was disabled since {off.from_at:.3f}"
 
 
 def _overdue(history: History) -> Iterator[str]:

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
-from tests.checker import Asked, Claimed, Due, Entry, Execution, Forbidden, History, Recorded, Withdrawn, violations
+from tests.checker import (
+    Asked,
+    Claimed,
+    Disabled,
+    Due,
+    Entry,
+    Execution,
+    Forbidden,
+    History,
+    Recorded,
+    Withdrawn,
+    violations,
+)
 
 FIRST = Execution("a.1", "a", "n1", frozenset({"g"}), "12:00", 1, 10.0, 20.0, {"g": 1})
 SECOND = Execution("b.1", "b", "n2", frozenset({"g", "h"}), "12:00", 1, 20.0, 30.0, {"g": 2, "h": 1})
@@ -23,6 +36,7 @@ GOOD = History(
     (Withdrawn("r7", 3.0),),
     (Due("a", "12:00", 8.0),),
     (Forbidden("n1", None, 15.0, 40.0), Forbidden("n2", "a", 0.0)),
+    (Disabled("a", 10.5), Disabled("b", 5.0, 19.0)),
     (Entry("a", 1.0, 10.0), Entry("b", 90.0)),
     calm_from=5.0,
     bound_s=10.0,
@@ -56,13 +70,15 @@ BAD = [
     ("a request forgotten", {"asked": (Asked("r9", "a", 1.0),)}, "no outcome: request r9"),
     ("a request served twice", {"recorded": (*ROWS, Recorded("a.2", "a", "ok", "exited", requests=("r1",)))},
      "request r1 of a ended more than once"),
-    ("a cancelled request executed", {"withdrawn": (Withdrawn("r2", 2.0),)}, "r2 was cancelled at 2.000, and a.1 was"),
+    ("a cancelled request executed", {
+        "recorded": (replace(ROWS[0], slot=None), *ROWS[1:]), "withdrawn": (Withdrawn("r2", 2.0),)}, "r2 was cancelled at 2.000, and a.1 was"),
     ("a slot without a row", {"due": (Due("a", "12:05", 8.0),)}, "no outcome: slot 12:05 of a"),
     ("a slot in two rows", {"recorded": (*ROWS, Recorded("a.3+1", "a", "missed", "too-late", "11:50", last="12:10"))},
      "slot 12:00 of a ended more than once: a.1, a.3+1"),
     ("a group that a push brought before", {"executions": (
-        replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": 19.0}), SECOND)}, "together in group g: a.1"),
+        replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": ((19.0, inf),)}), SECOND)}, "together in group g: a.1"),
     ("on a drained node", {"forbidden": (Forbidden("n2", None, 19.9),)}, "b.1 on n2 (20.000 to 30.000) began although"),
+    ("a slot of a disabled service", {"disabled": (Disabled("b", 19.0),)}, "although b was disabled since 19.000"),
     ("where it is not allowed", {"forbidden": (Forbidden("n2", "b", 0.0, why="may not run it"),)}, "may not run it"),
     ("started too late", {"entries": (Entry("a", 1.0, 15.1),)}, "a was eligible from 5.000 and started at 15.100"),
     ("never started", {"entries": (Entry("a", 1.0),)}, "has not started"),
@@ -76,7 +92,7 @@ def test_a_broken_promise_is_named(change: dict[str, object], said: str) -> None
 
 
 def test_a_group_that_a_push_brought_counts_only_for_what_is_decided_after_it() -> None:
-    pushed = replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": 19.0})
+    pushed = replace(FIRST, ended_at=25.0, groups=frozenset(), joined={"g": ((19.0, inf),)})
     assert violations(replace(GOOD, executions=(pushed, replace(SECOND, decided_at=18.9)))) == []
 
 

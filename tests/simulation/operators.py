@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from random import Random
 
-from tests.checker import Asked, Withdrawn
+from tests.checker import Asked, Disabled, Withdrawn
 from tests.simulation.node import Node
 from tests.simulation.world import World
 from vcsctl.domain.effective import changed_by
 from vcsctl.domain.override import FieldOverride, Override
-from vcsctl.domain.run import Request, StopRequest
+from vcsctl.domain.run import Claim, Request, StopRequest
 from vcsctl.store import queue, running, state
 from vcsctl.store.override_change import change_override
 from vcsctl.store.records import Faults
@@ -48,11 +51,7 @@ class Operators:
             case "stop":
                 self.stop(key, node)
             case "disable":
-                self.change(name, {"enabled": "false"}, node)
-                self.world.scheduler.at(
-                    self.world.scheduler.now + self.random.uniform(1.0, 30.0),
-                    lambda: self.change(name, {"enabled": "true"}, world.outside),
-                )
+                self.disable(name, node, self.random.uniform(1.0, 30.0))
             case "set" if unit.schedule == "periodical":
                 self.change(name, {"period": str(self.random.choice((1, 2, 3)))}, node)
 
@@ -79,25 +78,66 @@ class Operators:
                 identity = queued.request.id
                 queue.cancel(world.paths, key, identity)
                 world.wake(node)
-                started = self._really_started(key, identity)
+                started = self._really_started(key, lambda claim, identity=identity: identity in claim.requests)  # type: ignore[misc]
                 world.tell(f"{identity}: {'already started' if started else 'cancelled'}")
                 if not started:
                     world.witness.withdrawn.append(Withdrawn(identity, world.scheduler.now))
 
         world.ask(work, node)
 
-    def _really_started(self, key: str, identity: str) -> bool:
+    def _really_started(self, key: str, is_it: Callable[[Claim], bool]) -> bool:
         world = self.world
         give_up = world.scheduler.now + 10.0
         while True:
             found = state.read_key(world.paths, key, Faults())
-            if found.run is None or identity not in found.run.value.requests:
+            if found.run is None or not is_it(found.run.value):
                 return False
             if found.end is not None:
                 return found.end.value.cause != "recalled"
             if found.began or world.scheduler.now > give_up:
                 return True
             world.scheduler.sleep(0.05)
+
+    def disable(self, name: str, node: Node, for_s: float) -> None:
+        """Writes first and looks then: what it tells to be disabled starts no slot until it is enabled again."""
+        world = self.world
+        keys = [name, *(f"{name}@{one.name}" for one in world.nodes)]
+        told: list[int] = []
+
+        def work() -> None:
+            before = {key: claim.fence for key in keys if (claim := self._newest(key))}
+            if not self._change(name, {"enabled": "false"}, node):
+                return
+            for key in keys:
+                claim = self._newest(key)
+                new = claim is not None and claim.fence != before.get(key)
+                if claim is not None and new and self._really_started(key, claim.__eq__):
+                    world.tell(f"already started {claim.run_id}")
+                else:
+                    told.append(len(world.witness.disabled))
+                    world.witness.disabled.append(Disabled(key, world.scheduler.now))
+
+        def enable() -> None:
+            for number in told:
+                off = world.witness.disabled[number]
+                world.witness.disabled[number] = replace(off, to_at=world.scheduler.now)
+            told.clear()
+            self._change(name, {"enabled": "true"}, world.outside)
+
+        disabling = world.ask(work, node)
+
+        def end() -> None:
+            # One that hangs would disable it after it was enabled again: an operator waits for the answer.
+            if disabling is not None and disabling.alive:
+                world.scheduler.at(world.scheduler.now + 1.0, end)
+            else:
+                world.ask(enable)
+
+        world.scheduler.at(world.scheduler.now + for_s, end)
+
+    def _newest(self, key: str) -> Claim | None:
+        found = state.read_key(self.world.paths, key, Faults())
+        return found.run.value if found.run else None
 
     def stop(self, key: str, node: Node) -> None:
         world = self.world
@@ -111,22 +151,23 @@ class Operators:
         world.ask(work, node)
 
     def change(self, name: str, changes: dict[str, str], node: Node) -> None:
+        self.world.ask(lambda: self._change(name, changes, node), node)
+
+    def _change(self, name: str, changes: dict[str, str], node: Node) -> bool:
+        """As `set`, `enable` and `disable` do it; False when it was refused."""
         world = self.world
         unit = world.catalogs[world.nodes[0].name].get(name)
         if unit is None:
-            return
+            return False
 
-        def work() -> None:
-            def changed(current: Override | None, moment: object) -> Override | None:
-                author = FieldOverride(None, None, "op", node.name, moment)  # type: ignore[arg-type]
-                return changed_by(unit, current, changes, author, moment)  # type: ignore[arg-type]
+        def changed(current: Override | None, moment: datetime) -> Override | None:
+            return changed_by(unit, current, changes, FieldOverride(None, None, "op", node.name, moment), moment)
 
-            try:
-                change_override(world.paths, name, changed)
-            except ValueError as error:
-                world.tell(f"refused: {error}")  # the unit or its override has changed meanwhile
-                return
-            world.tell(f"set {name} {changes}")
-            world.wake(node)
-
-        world.ask(work, node)
+        try:
+            change_override(world.paths, name, changed)
+        except ValueError as error:
+            world.tell(f"refused: {error}")  # the unit or its override has changed meanwhile
+            return False
+        world.tell(f"set {name} {changes}")
+        world.wake(node)
+        return True

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import inf
 
-from tests.checker import Asked, Claimed, Due, Entry, Execution, Forbidden, History, Recorded, Withdrawn
+from tests.checker import Asked, Claimed, Disabled, Due, Entry, Execution, Forbidden, History, Recorded, Withdrawn
 from tests.simulation.commands import Began
 from tests.simulation.disk import Disk
 from tests.simulation.scheduler import Scheduler
@@ -31,6 +31,7 @@ class Witness:
         self.claimed: dict[str, float] = {}
         self.asked: list[Asked] = []
         self.withdrawn: list[Withdrawn] = []
+        self.disabled: list[Disabled] = []
         self.forbidden: list[Forbidden] = []
         self._open: dict[tuple[str, str | None, str], Forbidden] = {}
         self._ended: set[str] = set()  # runs with an outcome on record
@@ -118,6 +119,7 @@ class Witness:
                 claim.attempt,
                 now,
                 fences=dict(job.fences),
+                requests=claim.requests,
                 decided_at=decided_at,
                 joined=joined,
             )
@@ -171,6 +173,7 @@ class Witness:
             asked=self.asked,
             withdrawn=self.withdrawn,
             due=due,
+            disabled=self.disabled,
             forbidden=[*self.forbidden, *self._open.values()],
             entries=entries,
             calm_from=calm_from,
