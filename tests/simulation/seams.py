@@ -21,6 +21,7 @@ from tests.simulation.posix import Posix
 from tests.simulation.scheduler import Scheduler
 from vcsctl import steps
 from vcsctl.runners import oneshot
+from vcsctl.store import opening
 from vcsctl.vcsd import loop
 
 _HURRIED_PAUSE_S = 0.25  # a hundred passes in the first second of each wait would only cost time
@@ -94,12 +95,10 @@ class _Cgroups:
 def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> Iterator[None]:
     """For one simulation. `say` hears what vcsd would write to its log and a runner to its own."""
     filelock = SimpleNamespace(lock_descriptor=posix.lock_descriptor, unlock_descriptor=posix.unlock_descriptor)
-    # The flags of an open file are of no account here.
-    fcntl = SimpleNamespace(fcntl=lambda *_: 0, F_GETFL=0, F_SETFL=0)
-    instead = {"os": posix, "filelock": filelock, "fcntl": fcntl, "say": say}
-    instead |= {"time": _Time(scheduler), "cgroups": _Cgroups(scheduler)}
+    instead = {"os": posix, "filelock": filelock, "time": _Time(scheduler), "cgroups": _Cgroups(scheduler), "say": say}
     saved: list[tuple[Any, str, Any]] = [
         (oneshot, "_note", oneshot._note),
+        (opening, "_on_nfs", opening._on_nfs),
         (steps, "observer", steps.observer),
         (loop, "_HURRIED_PAUSE_S", loop._HURRIED_PAUSE_S),
     ]
@@ -108,6 +107,7 @@ def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> 
             saved.append((module, name, getattr(module, name)))
             setattr(module, name, instead[name])
     oneshot._note = say
+    opening._on_nfs = lambda path: False  # a matter of the kernel's list of mounts
     loop._HURRIED_PAUSE_S = _HURRIED_PAUSE_S
     try:
         yield
