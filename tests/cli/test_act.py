@@ -220,7 +220,7 @@ def test_run_refuses_what_cannot_run(site: Site, kind: str, tmp_path: Path) -> N
     site.unit("fine", QUICK)
     site.start()
     expected = {
-        "daemon": (5, "vcsctl: daemon is a daemon; restart it instead\n"),
+        "daemon": (5, "vcsctl: daemon: daemon services are not run by this version\n"),
         "masked": (5, "vcsctl: masked is masked; `vcsctl cat masked` names the empty file that masks it\n"),
         "missing": (5, "vcsctl: missing: program missing: /nonexistent/program; install it first\n"),
         "broken": (5, "vcsctl: the unit file of broken is broken; `vcsctl status broken` says where\n"),

@@ -66,6 +66,8 @@ def test_set_moves_a_service_to_the_other_timed_kind(site: Site) -> None:
         ("run_at=04:05", "one: run_at: does not belong to a periodical service"),
         ("schedule=fixed-time", "one: run_at: is required for schedule fixed-time; set it in the same command"),
         ("schedule=daemon", "one: schedule: cannot change between daemon and the timed kinds"),
+        ("perod=5", "perod: unknown key; did you mean period?"),
+        ("colour=red", "colour: unknown key; write one of schedule, period, align, run_at, timeout"),
         ("period", "cannot read 'period'; write KEY=VALUE, for example period=10"),
     ],
 )

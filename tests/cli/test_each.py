@@ -65,7 +65,12 @@ def test_status_queue_and_why_tell_the_nodes_apart(pair: Pair) -> None:
     assert "each@a.1" not in only
     assert "\nlast claim: each@b.1 on b, requested " in only
     cancelled = pair.a.vcsctl("cancel", "each", "--node", "a")
-    assert (cancelled.returncode, cancelled.stderr) == (3, "vcsctl: each has no request in the queue for a\n")
+    assert (cancelled.returncode, cancelled.stderr) == (3, "vcsctl: each has no request in the queue on a\n")
+    keys = json.loads(pair.a.vcsctl("status", "each", "--output", "json").stdout)["keys"]
+    assert [(one["key"], one["running"], one["waits_for"]) for one in keys] == [
+        ("each@a", "each@a.1", None),
+        ("each@b", "each@b.1", "its own run each@b.1 is not over"),
+    ]
     assert pair.a.vcsctl("cancel", "each").stdout.endswith(": cancelled\n")
 
 
@@ -89,7 +94,7 @@ def test_a_node_that_may_not_run_it_is_refused(pair: Pair) -> None:
     pair.unit("onlya", EACH + "nodes: [a]\n")
     pair.unit("any", QUICK)
     pair.start()
-    for command in (("run", "onlya"), ("why", "onlya")):
+    for command in (("run", "onlya"), ("why", "onlya"), ("cancel", "onlya")):
         code, out, said = told(pair.desk, *command, "--node", "b")
         assert (code, out) == (5, "")
         assert re.match(r"vcsctl: onlya: node b may not run it", said)

@@ -56,7 +56,7 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
     done = shared.vcsctl("cat", "calculater")
     assert (done.returncode, done.stderr) == (
         4,
-        "vcsctl: there is no unit file for calculater; did you mean calculator?\n",
+        "vcsctl: there is no unit file for calculater on this machine; did you mean calculator?\n",
     )
 
 
@@ -169,6 +169,10 @@ def test_without_a_cell_or_vcsd_each_command_says_so(tmp_path: Path, site_class:
         done = site.vcsctl(*command.split())
         assert (done.returncode, done.stdout) == (75, ""), command
         assert done.stderr == f"vcsctl: {site.shared} holds no cell; {way_out}\n"
+    site.configure("cell: 0123456789abcdef\n")
+    expected = f"vcsctl: {site.shared} does not hold cell 0123456789abcdef; mount the shared directory\n"
+    done = site.vcsctl("status")
+    assert (done.returncode, done.stderr) == (75, expected), "no advice to make a second one"
     reload = site.vcsctl("reload")
     assert (reload.returncode, reload.stderr) == (
         3,
@@ -231,6 +235,15 @@ def test_who_may_only_read_is_told_so(shared: Site) -> None:
         assert done.returncode == 75, command
         assert "permission denied; run the command as a user who may" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_reason_is_one_line(shared: Site) -> None:
+    """It is shown in the tables of others: a second line, or an escape sequence, would be theirs to read."""
+    for command in ("disable calculator", "set calculator period=6", "stop calculator", f"drain {os.uname().nodename}"):
+        for reason in ("two\nlines", "\x1b[31mred"):
+            done = shared.vcsctl(*command.split(), "--reason", reason)
+            expected = "vcsctl: --reason must be one line of printable characters\n"
+            assert (done.returncode, done.stdout, done.stderr) == (2, "", expected), command
 
 
 def test_ctrl_c_ends_a_command_in_silence(site: Site) -> None:

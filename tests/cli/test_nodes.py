@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -274,6 +275,12 @@ def test_a_node_that_claims_nothing_says_why_and_its_clock_judges_nobody(pair: P
     assert shown[:2] == ["problem: on c: one fault", f"problem: {why}"]
     answer = json.loads(pair.a.vcsctl("status", "--output", "json").stdout)
     assert answer["problems"] == shown[:2]
+    publish_state(Paths(str(pair.shared)), replace(wrong, node="d", claims_nothing=""))
+    assert pair.a.vcsctl("status").stdout.startswith("problem: on c, d: one fault\n"), "what two say is said once"
+    assert "*  onlyc" not in pair.a.vcsctl("status").stdout
+    for gone in ("c", "d"):
+        (pair.shared / f"nodes/{gone}.json").unlink()
+    assert "\nno known node may run it (allowed: label:odd)\n" in pair.a.vcsctl("status", "onlyc").stdout
 
 
 def test_strangers_among_the_nodes_files_hinder_nobody(site: Any) -> None:

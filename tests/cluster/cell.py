@@ -61,7 +61,7 @@ class Node(Site):
         """Jobs go first, as long as nobody who could notice is awake; the locks are free when all are gone."""
         while everything := self.processes():
             signal_each(everything, signal.SIGSTOP)
-            jobs = [pid for pid in everything if not _is_ours(pid)]
+            jobs = [pid for pid in everything if not is_ours(pid)]
             signal_each(jobs, signal.SIGKILL)
             give_up = time.monotonic() + 5
             while any(_is_alive(pid) for pid in jobs) and time.monotonic() < give_up:
@@ -127,7 +127,7 @@ def signal_each(pids: Iterable[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _is_ours(pid: int) -> bool:
+def is_ours(pid: int) -> bool:
     """vcsd or a runner, which is forked from it and keeps its command line."""
     with contextlib.suppress(OSError):
         return b"vcsctl.vcsd.main" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-import os
 import random
 import signal
 import subprocess
@@ -18,17 +17,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cell import CLOCK_AHEAD, Cell, Node, signal_each
-from checker import Asked, Due, Entry, Forbidden, History, Withdrawn, violations
+from checker import Asked, Forbidden
+from judge import Judge
 from load import GROUPS, Load, Service
-from witness import Begun, Witness, claimed, recorded
+from witness import Begun, Witness, recorded
 
 from vcsctl.domain.run import Request, StopRequest
-from vcsctl.store import locks, nodes, queue, running, state
-from vcsctl.store.paths import TEMPORARY_PREFIX
+from vcsctl.store import nodes, queue, running, state
 from vcsctl.store.records import Faults
 
 NODES = ("a", "b", "c", "d")
@@ -66,19 +64,16 @@ class Chaos:
         self.load = Load(self.chance, self.witness, NODES)
         for service in self.load.services:
             self.cell.unit(service.name, service.text)
-        self.asked: list[Asked] = []
+        told = root / "told"
+        told.touch()
+        self.judge = Judge(self.cell, self.witness, self.load, told, CALM_BOUND_S)
         self.drained: dict[str, float | None] = {}  # node → since when it starts nothing, None: not known yet
-        self.forbidden: list[Forbidden] = []
         self.toggled: set[str] = set()
-        self.ever_toggled: set[str] = set()
-        self.began_at = self.calm_at = time.time()
-        self.told = root / "told"
         self.commands: list[subprocess.Popen[bytes]] = []
         self.impaired: set[str] = set()
         self.later: list[Later] = []
         self.count: Counter[str] = Counter()
         self.say = say
-        self.told.touch()
         self.journal = (root / "chaos.log").open("w", buffering=1)
 
     # The time of trouble.
@@ -125,7 +120,7 @@ class Chaos:
         request = Request(queue.new_request_id(), self.load.any_key(service), service.name, "chaos", "chaos")
         at = time.monotonic()
         queue.enter_request(self.cell.paths, request)
-        self.asked.append(Asked(request.id, request.key, at))
+        self.judge.asked.append(Asked(request.id, request.key, at))
         self._log(f"asked for {request.key} ({request.id})")
         return True
 
@@ -152,7 +147,7 @@ class Chaos:
         name = self.chance.choice(self.load.timed())
         self._command(self.chance.choice(NODES), "enable" if name in self.toggled else "disable", name)
         self.toggled ^= {name}
-        self.ever_toggled.add(name)
+        self.judge.ever_toggled.add(name)
         return True
 
     def _command(self, node: str, *arguments: str) -> None:
@@ -161,7 +156,7 @@ class Chaos:
         site = self.cell[node]
         command = [sys.executable, "-m", "vcsctl.cli.main", *arguments]
         self.commands = [one for one in self.commands if one.poll() is None]
-        with self.told.open("a") as told:
+        with self.judge.told.open("a") as told:
             self.commands.append(
                 subprocess.Popen(
                     command, env=site.environment, stdout=told, stderr=self.journal, stdin=subprocess.DEVNULL
@@ -182,7 +177,7 @@ class Chaos:
     def _resume(self, node: str) -> None:
         since = self.drained.pop(node, None)
         if since is not None:
-            self.forbidden.append(Forbidden(node, None, since, time.monotonic()))
+            self.judge.forbidden.append(Forbidden(node, None, since, time.monotonic()))
         self._log(f"resumes {node}, {'which never said that it was drained' if since is None else 'drained till now'}")
         nodes.resume(self.cell.paths, node)
 
@@ -259,106 +254,22 @@ class Chaos:
             self._resume(node)
         for name in sorted(self.toggled):
             self._command(NODES[0], "enable", name)
-        began, self.calm_at = time.monotonic(), time.time()
+        began = time.monotonic()
+        self.judge.calm()
         self._log("calm from now on")
         for node in self.cell.nodes.values():
             if node.vcsd is None or node.vcsd.poll() is not None:
                 node.start(until_it_answers=False)
         for command in self.commands:
             command.wait(30)
-        while self.unsettled() and time.monotonic() < began + CALM_BOUND_S:
+        while self.judge.unsettled() and time.monotonic() < began + CALM_BOUND_S:
             time.sleep(0.1)
         took = time.monotonic() - began
         while not 4 < time.time() % 60 < 58 - FAST_BY_S or (
-            self.unsettled() and time.monotonic() < began + 2 * CALM_BOUND_S
+            self.judge.unsettled() and time.monotonic() < began + 2 * CALM_BOUND_S
         ):
             time.sleep(0.1)  # not at a minute, whose slots are no leftovers
         return took
-
-    def unsettled(self) -> list[str]:
-        """What still waits, runs, or has no outcome in the history."""
-        rows = recorded(self.cell.shared)
-        known = {row.id for row in rows}
-        ended = {request for row in rows for request in row.requests}
-        found = [f"{key} waits: {pending}" for key, pending in self._pending().items() if not self._is_stale(pending)]
-        found += [f"{one.run} has no row" for one in claimed(self.cell.shared) if one.run not in known]
-        found += [f"{run} has no row" for run in self.witness.begun() if run not in known]
-        return found + [f"{one.key} ({one.request}) has no row" for one in self.asked if one.request not in ended]
-
-    def _is_stale(self, pending: queue.Pending) -> bool:
-        """An entry of slots that were claimed already says nothing any more."""
-        watermark = state.read_key(self.cell.paths, pending.key, Faults()).watermark
-        return not pending.requests and bool(watermark and pending.slots_first and pending.slots_first <= watermark)
-
-    def verdict(self, calm_from: float) -> list[str]:
-        now = time.monotonic()
-        rows = recorded(self.cell.shared)
-        executions = self.witness.executions(now)
-        began = {one.run: one.began_at for one in executions}
-        started = {request: began[row.id] for row in rows for request in row.requests if row.id in began}
-        ended = {request for row in rows for request in row.requests}
-        late = [Entry(one.key, one.at, started.get(one.request)) for one in self.asked if one.request not in ended]
-        history = History(
-            executions,
-            rows,
-            claimed(self.cell.shared),
-            self.asked,
-            self._withdrawn(now),
-            self._due(),
-            self.forbidden,
-            entries=late,
-            calm_from=calm_from,
-            bound_s=CALM_BOUND_S,
-            seen_until=now,
-        )
-        found = self.witness.overlaps() + violations(history) + self.unsettled() + self._not_allowed()
-        found += [f"{path} is still locked" for path in self._locked()]
-        return found + [f"{path} was left behind" for path in self._left_behind()]
-
-    def _withdrawn(self, now: float) -> list[Withdrawn]:
-        """What operators were told to be cancelled."""
-        lines = [line.split() for line in self.told.read_text().splitlines()]
-        return [Withdrawn(line[0].rstrip(":"), now) for line in lines if line[1:] == ["cancelled"]]
-
-    def _due(self) -> list[Due]:
-        """Each minute of the trouble, for whatever was never disabled."""
-        first = (self.began_at // 60 + 2) * 60
-        minutes = [first + 60 * number for number in range(int(max(0, self.calm_at - first) // 60))]
-        keys = [
-            key
-            for service in self.load.services
-            if service.timed and service.name not in self.ever_toggled
-            for key in ([f"{service.name}@{node}" for node in service.nodes] if service.each else [service.name])
-        ]
-        return [
-            Due(key, f"{datetime.fromtimestamp(minute, UTC):%Y-%m-%dT%H:%M:%SZ}", minute)
-            for key in keys
-            for minute in minutes
-        ]
-
-    def _not_allowed(self) -> list[str]:
-        allowed = {service.name: service.nodes for service in self.load.services}
-        return [
-            f"{run} ran on {one.execution.node}, which may not"
-            for run, one in self.witness.begun().items()
-            if one.execution.node not in allowed[one.execution.key.partition("@")[0]]
-            or ("@" in one.execution.key and not one.execution.key.endswith(f"@{one.execution.node}"))
-        ]
-
-    def _locked(self) -> list[Path]:
-        found = []
-        for path in (*self.cell.shared.glob("locks/key/*"), *self.cell.shared.glob("locks/group/*")):
-            if (lock := locks.try_lock(str(path))) is None:
-                found.append(path)
-            else:
-                os.close(lock.descriptor)
-        return found
-
-    def _left_behind(self) -> list[Path]:
-        """Temporary files of writers that are dead, and marks of what is gone."""
-        hour_ago = time.time() - 3600
-        temporary = [path for path in self.cell.shared.rglob(f"{TEMPORARY_PREFIX}*") if path.stat().st_mtime < hour_ago]
-        return [*temporary, *self.cell.shared.glob("running/*"), *self.cell.shared.glob("queue/*")]
 
     def summary(self) -> str:
         rows = recorded(self.cell.shared)
@@ -368,7 +279,7 @@ class Chaos:
         done = ", ".join(f"{what} {times}" for what, times in sorted(self.count.items()))
         return (
             f"{sum(per_node.values())} jobs in {len(GROUPS)} groups on {dict(sorted(per_node.items()))}, {slots} slots, "
-            f"{len(self.asked)} requests; outcomes {json.dumps(outcomes)}; done: {done}"
+            f"{len(self.judge.asked)} requests; outcomes {json.dumps(outcomes)}; done: {done}"
         )
 
 
@@ -378,11 +289,10 @@ def run(root: Path, seed: int, seconds: float, say: Callable[[str], None]) -> li
     chaos = Chaos(root, seed, say)
     try:
         chaos.trouble(seconds)
-        calm_from = time.monotonic()
         took = chaos.calm()
         for node in chaos.cell.nodes.values():
             node.stop()  # else a slot that comes meanwhile would be taken for something left over
-        found = chaos.verdict(calm_from)
+        found = chaos.judge.verdict()
         say(chaos.summary())
         say(f"{took:.1f} s after the faults had stopped nothing waited and nothing lacked its outcome")
         return found

@@ -234,6 +234,19 @@ def test_outcomes_are_pruned_only_when_the_history_holds_them(site: Site) -> Non
     assert [row["id"] for row in site.history("one")] == ["one.1", "one.2", "one.3", "one.4"]
 
 
+def test_what_a_killed_writer_left_of_a_record_is_removed_with_it(site: Site) -> None:
+    site.unit("one", "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/true]\n")
+    site.start()
+    assert site.vcsctl("run", "one", "--wait").returncode == 0
+    left = [site.shared / f"state/one/.tmp.{number}.end.json.0123456789ab" for number in (1, 2, 9)]
+    for path in left:
+        path.touch()
+    for _ in range(2):
+        assert site.vcsctl("run", "one", "--wait").returncode == 0
+    site.until(lambda: not left[0].exists() and not left[1].exists(), "those of runs that are over are gone")
+    assert left[2].exists(), "that may be somebody's work in progress"
+
+
 GROUPED = "schedule: periodical\nperiod: 60\nenabled: false\n{}exec: [/bin/sleep, 3]\n"
 
 

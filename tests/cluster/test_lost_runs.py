@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cell import SILENT_AFTER_S, Cell
+from cell import SILENT_AFTER_S, Cell, is_ours
 from slots import hourly, make_due
 from witness import Witness, broken_promises
+
+from vcsctl.runners import cgroups
 
 CellOf = Callable[..., Cell]
 
@@ -66,3 +70,43 @@ def test_a_claim_without_a_start_is_begun_by_another_node(cell_of: CellOf, witne
     ]
     assert [one.execution.node for one in witness.begun().values()] == ["b"]
     assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
+
+
+@pytest.mark.parametrize("back", ["before", "in time", "late"])
+def test_what_a_killed_runner_leaves_is_dead_before_another_node_has_its_group(
+    cell_of: CellOf, witness: Witness, back: str
+) -> None:
+    """Where a node is silent for too long its locks count: then what is left there dies when it is back."""
+    if not cgroups.find_base("trial"):
+        pytest.skip("needs a writable cgroup v2")
+    cell = cell_of("a", "b")
+    for node, manner in (("a", "family"), ("b", "")):
+        command = witness.command("g", 60 if node == "a" else 0, manner)
+        cell.unit(
+            f"on-{node}",
+            f"schedule: periodical\nperiod: 60\nenabled: false\nnodes: [{node}]\ngroups: [g]\nexec: {command}\n",
+        )
+    cell.start()
+    cell["a"].request("on-a")
+    cell["a"].until(lambda: witness.begun(), "it has begun on a")
+    begun = witness.begun()["on-a.1"]
+    cell["a"].until(lambda: len(jobs_of(cell, "a")) == 2, "the job has its child")
+    cell["b"].request("on-b")
+    cell["a"].kill()
+    if back == "before":
+        cell["a"].start()
+    os.kill(begun.runner, signal.SIGKILL)
+    if back == "late":
+        cell["b"].until(lambda: cell["b"].history("on-a"), "b has found its lock free")
+    if back != "before":
+        cell["a"].start()
+    cell["b"].until(lambda: cell["b"].history("on-a") and cell["b"].history("on-b"), "both are recorded")
+    cell["a"].until(lambda: not jobs_of(cell, "a"), "nothing is left on a")
+    assert [row["outcome"] for row in cell["b"].history("on-a")] == ["lost"]
+    assert [row["outcome"] for row in cell["b"].history("on-b")] == ["ok"]
+    if back != "late":
+        assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
+
+
+def jobs_of(cell: Cell, node: str) -> list[int]:
+    return [pid for pid in cell[node].processes() if not is_ours(pid)]

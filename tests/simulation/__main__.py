@@ -20,7 +20,9 @@ def main() -> int:
     if arguments.seed is None:
         return _many(range(arguments.first, arguments.first + arguments.seeds))
     if os.environ.get("PYTHONHASHSEED") != HASH_SEED["PYTHONHASHSEED"]:
-        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, **HASH_SEED})
+        os.execve(
+            sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, **HASH_SEED}
+        )
     return _replay(arguments.seed)
 
 

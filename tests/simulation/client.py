@@ -68,11 +68,12 @@ class Server:
 class Client:
     """One node's mount from its boot to its end. A node that boots again has a new one."""
 
-    def __init__(self, server: Server, name: str, lease_s: float | None) -> None:
+    def __init__(self, server: Server, name: str, lease_s: float | None, soft_s: float | None = None) -> None:
         self.server = server
         self.scheduler = server.scheduler
         self.name = name
         self.lease_s = lease_s
+        self.soft_s = soft_s  # of a soft mount: how long a call waits for the server before it fails
         self.renewed_at = server.scheduler.now
         self.cut = False
         self.silent = False  # the whole machine stands still, or is off: its kernel renews nothing
@@ -131,11 +132,16 @@ class Client:
         return self.scheduler.now > max(self.renewed_at, self.server.came_back_at) + self.lease_s
 
     def until_reachable(self) -> None:
+        give_up_at = None if self.soft_s is None else self.scheduler.now + self.soft_s
         while not self.reachable:
             task = self.scheduler.current
             assert task is not None
+            if give_up_at is not None and self.scheduler.now >= give_up_at:
+                raise fault(errno.EIO)
             self._waiting.append(task)
-            self.scheduler.wait()
+            self.scheduler.wait(None if give_up_at is None else give_up_at - self.scheduler.now)
+            if task in self._waiting:
+                self._waiting.remove(task)
 
     def ask(self, act: Callable[[], T], latency_s: float, *, changes: bool, outlives: bool = False) -> T:
         """One call to the server from the current task. What is under way when the line breaks may have been done
@@ -162,19 +168,23 @@ class Client:
         return done  # type: ignore[return-value]
 
     def _late(self, act: Callable[[], T], *, outlives: bool) -> T:
-        """It waits in the line, and is done when that is whole again."""
+        """It waits in the line, and is done when that is whole again: by whoever asked, or without one."""
         task = self.scheduler.current
         assert task is not None
-        process = task.process
+        process, given_up = task.process, False
 
         def arrive() -> None:
-            if not process.alive:
+            if given_up or not process.alive:
                 with contextlib.suppress(OSError):
                     act()
 
         if outlives and self.server.random.random() < 0.5:
             self.when_healed(arrive)
-        self.until_reachable()
+        try:
+            self.until_reachable()
+        except OSError:
+            given_up = True
+            raise
         return act()
 
     # What it believes.

@@ -142,6 +142,11 @@ class SimulatedMachine(Machine):
             self._runner.at_end.append(lambda _: process.end(signal.SIGKILL))
         return process
 
+    def end_what_nobody_holds(self) -> None:
+        """Without vcsd nobody ends what a killed runner leaves; if it closed the locks too, no lock can exclude it."""
+        for process in [one for one in self._tree if not one.files]:
+            process.end(9)
+
     def _command_ended(self, process: Process) -> None:
         self.status = process.status
         self.over_s = self.monotonic()
@@ -217,7 +222,10 @@ class Children:
 
         def ended(process: Process) -> None:
             self.ended.append(process)
-            self.orphans |= machine._tree  # what a killed runner leaves falls to vcsd
+            if self.vcsd.alive:
+                self.orphans |= machine._tree  # what a killed runner leaves falls to vcsd
+            else:
+                machine.end_what_nobody_holds()
             self.wake()
 
         runner.at_end.append(ended)

@@ -246,7 +246,8 @@ class Disk:
         for inode in sorted(self.inodes, key=lambda one: one.number):
             inode.holder, inode.opens = None, 0
             if inode.data != inode.durable:
-                kept = random.randint(0, len(inode.data))
+                grown = inode.data.startswith(inode.durable)
+                kept = random.randint(len(inode.durable), len(inode.data)) if grown else len(inode.data)
                 inode.data = random.choice((inode.durable, inode.data, inode.data[:kept]))
                 inode.durable = inode.data
         for inode in [one for one in self.inodes if not one.links]:

@@ -30,7 +30,7 @@ class Faults:
         lease_s = world.setting.lease_s
         self.lease_s = lease_s if lease_s is not None else 30.0
         kinds = set(random.sample(KINDS, random.randint(0, 7)))
-        if random.random() < 0.25:  # the hardest for locks: the line to the server comes and goes
+        if world.setting.hard_on_locks:
             kinds = {"cut", *random.sample(sorted(set(KINDS) - {"stop runner"}), random.randint(0, 2))}
         if lease_s is None:
             kinds -= _ONLY_SHARED
@@ -153,10 +153,9 @@ class Faults:
         client = node.client
         if node.on and not client.cut:
             client.cut_off()
-            self._later(
-                self.random.choice((0.5, 1.5, 3.0)) * self.lease_s * self.random.uniform(0.3, 1.0),
-                lambda: client.heal() if node.client is client and node.on else None,
-            )
+            longest = 4.0 if self.world.setting.hard_on_locks else self.random.choice((0.5, 1.5, 3.0))
+            for_s = longest * self.lease_s * self.random.uniform(0.3, 1.0)
+            self._later(for_s, lambda: client.heal() if node.client is client and node.on else None)
 
     def _power(self, node: Node) -> None:
         if node.on:

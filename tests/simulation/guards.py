@@ -103,9 +103,10 @@ def no_first_wins() -> Iterator[None]:
     """Records are renamed to their names: the last one wins, and everybody believes to have won."""
 
     def link(self: files.Draft) -> bool:
-        files.os.link(self._temporary, f"{self._temporary}.kept")
-        files.os.rename(self._temporary, self.path)
-        files.os.rename(f"{self._temporary}.kept", self._temporary)
+        with files.named_faults("write", self.path):
+            files.os.link(self._temporary, f"{self._temporary}.kept")
+            files.os.rename(self._temporary, self.path)
+            files.os.rename(f"{self._temporary}.kept", self._temporary)
         return True
 
     with replaced(files.Draft, "link", link):
@@ -124,5 +125,4 @@ GUARDS: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "the fence": no_fence_number,
     "the stop without proof": no_fencing,
     "the union of groups": no_union_of_groups,
-    "the first wins of a record": no_first_wins,
 }

@@ -12,11 +12,14 @@ from vcsctl.vcsd.clocks import Clocks
 
 
 class Node:
-    def __init__(self, scheduler: Scheduler, server: Server, name: str, lease_s: float | None) -> None:
+    def __init__(
+        self, scheduler: Scheduler, server: Server, name: str, lease_s: float | None, soft_s: float | None
+    ) -> None:
         self.scheduler = scheduler
         self.server = server
         self.name = name
         self.lease_s = lease_s
+        self.soft_s = soft_s
         self.clock_offset_s = 0.0
         self.on = False
         self.frozen = False
@@ -44,7 +47,7 @@ class Node:
             self.client.discard()
         self.boots += 1
         self.booted_at = self.scheduler.now
-        self.client = Client(self.server, self.name, self.lease_s)
+        self.client = Client(self.server, self.name, self.lease_s, self.soft_s)
         self.on = True
 
     def power_off(self) -> None:

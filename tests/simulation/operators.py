@@ -24,12 +24,12 @@ class Operators:
     def plan(self, until: float) -> None:
         """A few commands at moments of the seed's choice."""
         scheduler = self.world.scheduler
-        kinds = self.random.sample(("run", "run", "cancel", "stop", "disable", "set"), self.random.randint(1, 4))
+        kinds = ["run", "run", *self.random.sample(("cancel", "stop", "disable", "set"), self.random.randint(0, 3))]
         self.kinds = set(kinds)
         moment = scheduler.now + self.random.uniform(1.0, 20.0)
         while moment < until:
             scheduler.at(moment, lambda: self.act(self.random.choice(kinds)))
-            moment += self.random.expovariate(1 / 8.0)
+            moment += self.random.expovariate(1 / 6.0)
 
     def act(self, kind: str) -> None:
         world = self.world
@@ -42,7 +42,7 @@ class Operators:
         key = f"{name}@{self.random.choice(unit.nodes or (node.name,))}" if unit.run_on == "each" else name
         match kind:
             case "run":
-                self.run(key, node)
+                self.run(key, node, self.random.choice((None, None, None, 2.0, 20.0)))
             case "cancel":
                 self.cancel(key, node)
             case "stop":

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from tests.simulation.commands import Conduct
 from tests.simulation.manager import Catalog
-from tests.simulation.world import Setting
+from tests.simulation.world import NOON, Setting
 from vcsctl.domain.unit import FixedTime, Periodical, Retries, Unit
 from vcsctl.runners.oneshot import Job
 
@@ -21,17 +22,26 @@ def draw_setting(random: Random) -> Setting:
     """Mostly a few nodes on a file server; sometimes one machine with a disk of its own, sometimes many nodes."""
     luck = random.random()
     local = luck < 0.12
-    nodes = 1 if local else random.randint(6, 12) if luck > 0.97 else random.choice((2, 2, 3, 3, 4, 5))
+    many = random.randint(20, 50) if luck > 0.997 else random.randint(6, 12) if luck > 0.97 else 0
+    nodes = 1 if local else many or random.choice((2, 2, 3, 3, 4, 5))
     names = [f"n{number + 1}" for number in range(nodes)]
     lease_s = None if local else random.choice((12.0, 12.0, 18.0, 30.0))
+    hard_on_locks = lease_s == 12.0 and random.random() < 0.35
+    catalog = draw_catalog(random, names)
+    if hard_on_locks:  # long runs that all want one group, while the line to the server comes and goes
+        catalog = {name: replace(unit, groups=("g1",), timeout=None) for name, unit in catalog.items()}
     return Setting(
         nodes=nodes,
-        catalog=draw_catalog(random, names),
+        catalog=catalog,
         lease_s=lease_s,
+        soft_s=random.choice((None, None, None, 3.0, 15.0)) if lease_s else None,
         jitter_s=random.choice((0.02, 0.2, 1.0, 3.0)),
         server_offset_s=random.choice((0.0, random.uniform(-2.0, 2.0))),
         fair_after_s=random.choice((10.0, 20.0)),
-        longest_s=random.choice((1.0, 4.0, 12.0, 2.5 * (lease_s or 4.0))),
+        began_at=NOON - random.uniform(6.0, 20.0),
+        heartbeat_s=3.0 if hard_on_locks else 5.0,
+        longest_s=5 * lease_s if hard_on_locks and lease_s else random.choice((1.0, 4.0, 12.0)),
+        hard_on_locks=hard_on_locks,
         with_cgroups=random.random() < 0.7,
     )
 
@@ -43,7 +53,7 @@ def draw_catalog(random: Random, nodes: list[str]) -> Catalog:
 def draw_unit(random: Random, name: str, nodes: list[str]) -> Unit:
     groups = tuple(sorted(random.sample(GROUPS, random.choice((0, 1, 1, 1, 2, 3)))))
     allowed = tuple(sorted(random.sample(nodes, random.randint(1, len(nodes))))) if random.random() < 0.3 else ()
-    common = {
+    common: dict[str, Any] = {
         "name": name,
         "exec": ("/bin/true",),
         "groups": groups,

@@ -20,7 +20,7 @@ from tests.simulation.node import Node
 from tests.simulation.posix import Posix
 from tests.simulation.scheduler import Scheduler
 from vcsctl import steps
-from vcsctl.runners import oneshot
+from vcsctl.runners import leftovers, oneshot
 from vcsctl.store import opening
 from vcsctl.vcsd import loop
 
@@ -80,6 +80,18 @@ class _Cgroups:
         self._all().setdefault(path, set())
         return True
 
+    def of_cell(self, base: str) -> dict[str, str]:
+        return {path.removeprefix(f"{base}-"): path for path in sorted(self._all())}
+
+    def has_runner(self, path: str, _log: str) -> bool:
+        """What a command leaves falls to its runner."""
+        for process in self._all().get(path, ()):
+            while process is not None and not (process.alive and process.name.startswith("runner")):
+                process = process.parent
+            if process is not None:
+                return True
+        return False
+
     def is_empty(self, path: str) -> bool:
         return not self._all().get(path)
 
@@ -95,18 +107,23 @@ class _Cgroups:
 def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> Iterator[None]:
     """For one simulation. `say` hears what vcsd would write to its log and a runner to its own."""
     filelock = SimpleNamespace(lock_descriptor=posix.lock_descriptor, unlock_descriptor=posix.unlock_descriptor)
-    instead = {"os": posix, "filelock": filelock, "time": _Time(scheduler), "cgroups": _Cgroups(scheduler), "say": say}
+    groups = _Cgroups(scheduler)
+    instead = {"os": posix, "filelock": filelock, "time": _Time(scheduler), "cgroups": groups, "say": say}
     saved: list[tuple[Any, str, Any]] = [
         (oneshot, "_note", oneshot._note),
         (opening, "_on_nfs", opening._on_nfs),
         (steps, "observer", steps.observer),
+        (leftovers, "cgroups", leftovers.cgroups),
+        (leftovers, "_has_runner", leftovers._has_runner),
         (loop, "_HURRIED_PAUSE_S", loop._HURRIED_PAUSE_S),
     ]
     for module in _modules():
         for name in instead.keys() & vars(module).keys():
             saved.append((module, name, getattr(module, name)))
             setattr(module, name, instead[name])
-    oneshot._note = say
+    setattr(leftovers, "cgroups", groups)  # noqa: B010 - of another type
+    leftovers._has_runner = groups.has_runner
+    setattr(oneshot, "_note", say)  # noqa: B010
     opening._on_nfs = lambda path: False  # a matter of the kernel's list of mounts
     loop._HURRIED_PAUSE_S = _HURRIED_PAUSE_S
     try:

@@ -27,7 +27,7 @@ class Machines:
         self.disk = Disk(lambda: self.scheduler.now, "/share", journals=lease_s is None)
         self.server = Server(self.scheduler, self.disk, Random(seed))
         self.posix = Posix(self.scheduler, Random(seed), jitter_s=0.0)
-        self.nodes = [Node(self.scheduler, self.server, name, lease_s) for name in ("n1", "n2")]
+        self.nodes = [Node(self.scheduler, self.server, name, lease_s, None) for name in ("n1", "n2")]
         for node in self.nodes:
             node.boot()
         self.said: list[object] = []
@@ -167,6 +167,18 @@ def test_calls_hang_while_the_line_is_cut_and_go_on_when_it_is_whole() -> None:
     machines.nodes[0].client.heal()
     machines.scheduler.run(machines.scheduler.now + 1.0)
     assert machines.said == [[]]
+
+
+def test_on_a_soft_mount_a_call_fails_after_a_while() -> None:
+    machines = Machines()
+    process, posix, client = machines.process(0), machines.posix, machines.nodes[0].client
+    client.soft_s = 5.0
+    client.cut_off()
+    assert machines.do(lambda: posix.listdir("/share"), process, 4.0) is None
+    machines.scheduler.run(machines.scheduler.now + 2.0)
+    assert machines.said == ["EIO"]
+    client.heal()
+    assert machines.do(lambda: posix.listdir("/share"), process) == []
 
 
 def test_a_call_under_way_when_the_line_breaks_is_done_early_or_late_and_a_link_may_say_that_it_failed() -> None:

@@ -41,6 +41,7 @@ class Setting:
     catalog: Catalog
     lease_s: float | None = 30.0
     began_at: float = NOON - 20.0
+    soft_s: float | None = None  # of a soft mount: after so long without an answer a call fails
     poll_s: float = 3.0
     poll_busy_s: float = 1.0
     heartbeat_s: float = 5.0
@@ -48,6 +49,7 @@ class Setting:
     jitter_s: float = 0.2
     server_offset_s: float = 0.0
     longest_s: float = 4.0  # of a command
+    hard_on_locks: bool = False  # nodes are cut off again and again
     with_cgroups: bool = True
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -66,9 +68,10 @@ class World:
         self.disk.unnamed = self.witness.unnamed
         self.paths = Paths(SHARE)
         self.nodes = [
-            Node(self.scheduler, self.server, f"n{number + 1}", setting.lease_s) for number in range(setting.nodes)
+            Node(self.scheduler, self.server, f"n{number + 1}", setting.lease_s, setting.soft_s)
+            for number in range(setting.nodes)
         ]
-        self.outside = Node(self.scheduler, self.server, "outside", setting.lease_s)  # no fault ever meets it
+        self.outside = Node(self.scheduler, self.server, "outside", setting.lease_s, None)  # no fault ever meets it
         self.catalogs: dict[str, Catalog] = {node.name: setting.catalog for node in self.nodes}
         self.newest_catalog = setting.catalog
         self.managers: dict[str, Manager] = {}
@@ -105,9 +108,14 @@ class World:
     def at_work(self) -> Iterator[World]:
         with in_place(self.scheduler, self.posix, self.tell):
             self.outside.boot()
-            self.ask(lambda: make_cell(self.paths) and None)
+            self.ask(lambda: make_cell(self.paths))
             self.scheduler.run(self.scheduler.now + 1.0)
-            yield self
+            try:
+                yield self
+            finally:  # a task that waits for ever would never be freed
+                self.wanted.clear()
+                for process in [one for node in (*self.nodes, self.outside) for one in node.processes.values()]:
+                    process.end(9)
 
     def config(self, node: Node) -> Config:
         setting = self.setting
@@ -168,7 +176,7 @@ class World:
 
     # Asking.
 
-    def ask(self, work: Callable[[], None], node: Node | None = None, name: str = "operator") -> Process | None:
+    def ask(self, work: Callable[[], object], node: Node | None = None, name: str = "operator") -> Process | None:
         """An operator's command as a process on some node; None when that node is off."""
         node = node or self.outside
         if not node.on or node.frozen:
@@ -197,10 +205,10 @@ class World:
             manager.reload()
 
     def drain(self, name: str) -> None:
-        self.ask(lambda: nodes.ask_to_drain(self.paths, nodes.Drain(name, "op")) and None)
+        self.ask(lambda: nodes.ask_to_drain(self.paths, nodes.Drain(name, "op")))
 
     def resume(self, name: str) -> None:
-        self.ask(lambda: nodes.resume(self.paths, name) and None)
+        self.ask(lambda: nodes.resume(self.paths, name))
 
     # What it came to.
 
@@ -209,10 +217,12 @@ class World:
         found: list[Row] = []
 
         def work() -> None:
-            for path in sorted(self.disk.folders):
-                folder, _, service = path.rpartition("/")
-                if folder == f"{SHARE}/history":
-                    found.extend(history.read(self.paths, service))
+            keys = (path.split("/") for path in list(self.disk.folders))
+            services = {
+                parts[3].partition("@")[0] for parts in keys if parts[2:3] in (["history"], ["state"]) and parts[3:]
+            }
+            for service in sorted(services):
+                found.extend(history.read(self.paths, service))
 
         process = self.ask(work, name="reader")
         assert process is not None

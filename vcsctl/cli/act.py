@@ -8,7 +8,7 @@ from itertools import islice
 
 import click
 
-from vcsctl.cli.context import Context, show
+from vcsctl.cli.context import Context, reason_option, show
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import listed
 from vcsctl.cli.targets import Place, runnable
@@ -104,7 +104,7 @@ def _wait(context: Context, request: Request) -> bool:
 
 @click.command()
 @click.argument("name")
-@click.option("--reason", default="", help="Why; it is recorded.")
+@reason_option
 @node_option
 @click.pass_obj
 def stop(context: Context, name: str, reason: str, node: str | None) -> None:
@@ -143,13 +143,12 @@ def live_claims(context: Context, name: str) -> dict[str, Claim]:
 def cancel(context: Context, name: str, node: str | None) -> None:
     """Cancel the waiting requests of a service. Certain when it returns."""
     context.row(name)
-    if node is not None:
-        context.node(node)
-    waiting = [one for one in _waiting(context, name) if node is None or one.key == f"{name}@{node}"]
+    keys = Overview(context).keys_on(name, node)
+    waiting = [one for one in _waiting(context, name) if node is None or one.key in keys]
     requests = [queued.request for pending in waiting for queued in pending.requests]
     if not requests:
         hint = f"; its slot waits there: `vcsctl disable {name}` drops it" if waiting else ""
-        raise NotRunningError(f"{name} has no request in the queue" + (f" for {node}" if node else "") + hint)
+        raise NotRunningError(f"{name} has no request in the queue" + (f" on {node}" if node else "") + hint)
     for request in requests:
         queue.cancel(context.paths, request.key, request.id)
     ask(context.where.socket, {"do": "wake"})

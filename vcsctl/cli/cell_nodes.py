@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from vcsctl.cli.hints import likely
 from vcsctl.cli.tables import age, listed
 from vcsctl.domain.nodes import CLOCK_LIMIT_S, SILENT_AFTER_BEATS
 from vcsctl.errors import UnknownUnitError
@@ -76,8 +77,10 @@ class CellNode:
     def may_run(self, key: str, allowed: Iterable[str]) -> bool:
         """Whether a KEY of a service with these `nodes` is this node's business."""
         _, at, only = key.partition("@")
-        if at:
-            return only == self.name
+        return only == self.name if at else self.is_allowed(allowed)
+
+    def is_allowed(self, allowed: Iterable[str]) -> bool:
+        """Whether these `nodes` of a unit, names or labels, name it."""
         labels = {f"label:{label}" for label in (self.state.labels if self.state else ())}
         wanted = set(allowed)
         return not wanted or self.name in wanted or bool(labels & wanted)
@@ -107,11 +110,7 @@ def _server_time(beats: Mapping[str, Stored[NodeState]], own: str) -> datetime:
 
 
 def unknown_node(name: str, known: Iterable[str]) -> UnknownUnitError:
-    import difflib  # 4 ms that only a mistake is worth
-
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else "`vcsctl nodes` lists them all"
-    return UnknownUnitError(f"unknown node {name}; {hint}")
+    return UnknownUnitError(f"unknown node {name}; {likely(name, known, '`vcsctl nodes` lists them all')}")
 
 
 def why_none_can(key: str, plain: dict[str, Any], known: Iterable[CellNode]) -> str:

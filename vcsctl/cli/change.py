@@ -9,17 +9,21 @@ from typing import Any
 import click
 
 from vcsctl.cli.act import live_claims, really_started, stop
-from vcsctl.cli.context import Context, show
+from vcsctl.cli.context import Context, reason_option, show
+from vcsctl.cli.hints import likely
+from vcsctl.cli.tables import listed
 from vcsctl.cli.targets import places, refuse_without_program
-from vcsctl.domain.effective import changed_by
+from vcsctl.domain.effective import OVERRIDABLE, changed_by
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.parsed import FieldError
+from vcsctl.domain.unit import KINDS, keys_of
 from vcsctl.errors import RefusedError, UsageError
 from vcsctl.store.override_change import change_override
 from vcsctl.store.overrides import read_override
 from vcsctl.vcsd.control import ask
 
-reason_option = click.option("--reason", default="", help="Why; it is recorded.")
+_SETTABLE = tuple(key for key in OVERRIDABLE if key != "enabled")
+_UNIT_KEYS = {key for kind in KINDS for key in keys_of(kind)}
 
 
 def _change(context: Context, name: str, changes: Mapping[str, Any], reason: str) -> bool:
@@ -104,6 +108,8 @@ def set_command(context: Context, name: str, assignments: tuple[str, ...], reaso
             raise UsageError(f"enabled: cannot be set; write `vcsctl enable {name}` or `vcsctl disable {name}`")
         if key in changes:
             raise UsageError(f"{key}: is given twice; leave one out")
+        if key not in _UNIT_KEYS:
+            raise UsageError(f"{key}: unknown key; {likely(key, _SETTABLE, f'write one of {listed(_SETTABLE)}')}")
         changes[key] = value.split(",") if key == "run_at" else value
     show(f"{name}: {'changed' if _change(context, name, changes, reason) else 'is so already'}")
 

@@ -13,6 +13,7 @@ import sys
 import click
 
 from vcsctl import __version__
+from vcsctl.cli.hints import likely
 from vcsctl.errors import FAILED, OK, VcsError
 
 # name → (module, first line of its help)
@@ -56,10 +57,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            import difflib  # 4 ms that only a mistake is worth
-
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else "`vcsctl --help` lists the commands"
+            hint = likely(args[0], COMMANDS, "`vcsctl --help` lists the commands")
             ctx.fail(f"no such command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 

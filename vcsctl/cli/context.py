@@ -18,10 +18,11 @@ import click
 
 from vcsctl.cli.catalogs import Catalogs
 from vcsctl.cli.cell_nodes import CellNode, read_nodes, unknown_node
+from vcsctl.cli.hints import likely
 from vcsctl.config import Config, Places, load_config, places
 from vcsctl.domain.run import to_text
-from vcsctl.errors import TRY_AGAIN, RefusedError, UnknownUnitError, UsageError
-from vcsctl.store.cell import Cell, open_cell
+from vcsctl.errors import TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
+from vcsctl.store.cell import Cell, open_cell, read_cell
 from vcsctl.store.nodes import NodeUnits
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import append_line
@@ -50,7 +51,9 @@ class Context:
 
     @cached_property
     def paths(self) -> Paths:
-        paths = Paths(self.config.shared_dir)
+        paths, expected = Paths(self.config.shared_dir), self.config.cell
+        if expected and read_cell(paths) is None:
+            raise StorageError(f"{paths.root} does not hold cell {expected}; mount the shared directory")
         self.refuse_another(open_cell(paths))
         return paths
 
@@ -79,11 +82,8 @@ class Context:
 
     def row(self, name: str) -> dict[str, Any]:
         if name not in self.published.units:
-            import difflib  # 4 ms that only a mistake is worth
-
-            near = difflib.get_close_matches(name, self.published.units, n=1)
-            hint = f"did you mean {near[0]}?" if near else ""
-            raise UnknownUnitError(f"unknown service {name}; {hint or '`vcsctl status` lists them all'}")
+            hint = likely(name, self.published.units, "`vcsctl status` lists them all")
+            raise UnknownUnitError(f"unknown service {name}; {hint}")
         return self.published.units[name]
 
     def unit(self, name: str) -> Unit:
@@ -106,6 +106,15 @@ class Context:
         """Puts on record who changed what."""
         line = {"at": to_text(datetime.now(UTC)), "by": self.user, **what}
         append_line(self.paths.audit(self.config.node), json.dumps(line).encode() + b"\n")
+
+
+def _one_line(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
+    if not text.isprintable():  # it is shown in tables, and on other people's terminals
+        raise UsageError("--reason must be one line of printable characters")
+    return text
+
+
+reason_option = click.option("--reason", default="", callback=_one_line, help="Why; it is recorded.")
 
 
 def show(text: str) -> None:

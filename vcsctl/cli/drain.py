@@ -11,7 +11,7 @@ from collections.abc import Callable
 import click
 
 from vcsctl.cli.cell_nodes import CellNode, read_nodes
-from vcsctl.cli.context import Context, show
+from vcsctl.cli.context import Context, reason_option, show
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import listed
 from vcsctl.errors import FAILED, NotRunningError
@@ -27,7 +27,7 @@ _BEYOND_A_BEAT_S = 3.0  # for the poll that finds the wish, and a slow storage
 @click.command()
 @click.argument("node")
 @click.option("--wait", is_flag=True, help="Wait until nothing runs there any more.")
-@click.option("--reason", default="", help="Why; it is recorded.")
+@reason_option
 @click.pass_obj
 def drain(context: Context, node: str, wait: bool, reason: str) -> None:
     """Let a node start nothing more; what runs there goes on. Daemons and slots go to other nodes.

@@ -15,6 +15,7 @@ from vcsctl.domain.history import Row
 from vcsctl.domain.holder import Holder, waits_for_group
 from vcsctl.domain.override import Override
 from vcsctl.domain.run import Claim, service_of
+from vcsctl.errors import RefusedError
 from vcsctl.store import history, running
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
@@ -147,6 +148,18 @@ class Overview:
         live = {run.value.key for run in self.runs_of(service)} | {one.key for one in self.waiting(service)}
         return sorted(declared | live) or [service]
 
+    def keys_on(self, service: str, node: str | None) -> list[str]:
+        """The same on one node. Raises RefusedError where `--node` is of no use."""
+        keys = self.keys(service)
+        if node is None:
+            return keys
+        self.context.node(node)
+        if keys == [service]:
+            raise RefusedError(f"{service} runs on any one of its nodes, not on each; leave --node out")
+        if f"{service}@{node}" not in keys:
+            raise RefusedError(f"{service}: node {node} may not run it; see to its `nodes`")
+        return [f"{service}@{node}"]
+
     def lines(self) -> list[Line]:
         return [self.line(name, row) for name, row in sorted(self.context.published.units.items())]
 
@@ -159,6 +172,9 @@ class Overview:
             plain |= changed
             notes += [f"override: {key}={value_text(value)}" for key, value in changed.items()]
             notes += outdated_notes(name, override.fields.keys() - changed.keys())
+        allowed = tuple(plain.get("nodes", ()))
+        if allowed and not any(node.is_allowed(allowed) for node in self.context.nodes.values()):
+            notes.append(f"no known node may run it (allowed: {', '.join(allowed)})")
         if row["missing"]:
             notes.append(f"program missing: {row['missing']}")
         if row["stale"]:
@@ -175,7 +191,7 @@ class Overview:
             status,
             name,
             schedule_words(plain),
-            tuple(plain.get("nodes", ())),
+            allowed,
             tuple(plain.get("groups", ())),
             self.last.get(name),
             self.runs_of(name),

@@ -45,7 +45,8 @@ def _status(context: Context, name: str | None, output: str) -> None:
     overview = Overview(context)
     lines = [overview.line(name, context.row(name))] if name is not None else overview.lines()
     if output == "json":
-        show_json("services", [_plain(line) for line in lines], problems=_problems(context, overview, name))
+        beside = {} if name is None else {"keys": [_plain_key(overview, key) for key in overview.keys(name)]}
+        show_json("services", [_plain(line) for line in lines], problems=_problems(context, overview, name), **beside)
         return
     for problem in _problems(context, overview, name):
         show(problem)
@@ -81,6 +82,17 @@ def _key_cells(overview: Overview, key: str) -> tuple[str, ...]:
     return key, last, _queue_words(pending.place, overview.waits_for(key)) if pending else "-"
 
 
+def _plain_key(overview: Overview, key: str) -> dict[str, Any]:
+    run, pending, last = overview.running.get(key), overview.pending.get(key), overview.last_of_key.get(key)
+    return {
+        "key": key,
+        "running": run.value.run_id if run else None,
+        "last_run": _row(last) if last else None,
+        "queued_since": to_text(pending.place) if pending and pending.place else None,
+        "waits_for": overview.waits_for(key) if pending else None,
+    }
+
+
 def _problems(context: Context, overview: Overview, name: str | None) -> list[str]:
     """What is wrong comes first; of the unit files' faults, those of the service asked for."""
     found = [
@@ -89,15 +101,23 @@ def _problems(context: Context, overview: Overview, name: str | None) -> list[st
         if ": warning: " not in text and (not name or f"/{name}.yaml" in text)
     ]
     found += map(str, overview.faults.problems.values())
+    found += _faults_of_nodes(context)
     for node in context.nodes.values():
-        faults = node.state.faults if node.state else ()
-        found += [f"on {node.name}: {text}" for text in faults] if len(context.nodes) > 1 else faults
         found += node.problems
     for where, differing in context.catalogs.differences.items():
         texts = [f"{service} ({what})" for service, what in differing.items() if name in (None, service)]
         if texts:
             found.append(f"node {where} differs: {listed(texts)}")
     return [f"problem: {text}" for text in dict.fromkeys(found)]
+
+
+def _faults_of_nodes(context: Context) -> list[str]:
+    """What the nodes say of themselves; what several say is one problem, of the shared directory most likely."""
+    told: dict[str, list[str]] = {}
+    for node in context.nodes.values():
+        for text in node.state.faults if node.state else ():
+            told.setdefault(text, []).append(node.name)
+    return [f"on {', '.join(where)}: {text}" if len(context.nodes) > 1 else text for text, where in told.items()]
 
 
 def _cells(line: Line, where: bool) -> tuple[str, ...]:

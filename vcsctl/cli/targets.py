@@ -39,7 +39,7 @@ def runnable(context: Context, name: str, only: str | None = None) -> list[Place
     """The places where it may run. Raises RefusedError with the reason where it cannot run in any of them."""
     unit, _ = fitting(context.unit(name), read_override(context.paths, name))
     if isinstance(unit, Daemon):
-        raise RefusedError(f"{name} is a daemon; restart it instead")
+        raise RefusedError(f"{name}: daemon services are not run by this version")
     found = places(context, name)
     if only is not None:
         context.node(only)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 
 import click
@@ -10,6 +9,7 @@ import click
 from vcsctl.catalog import inspect
 from vcsctl.catalog.scan import Layers, scan
 from vcsctl.cli.context import Context, show, show_json
+from vcsctl.cli.hints import likely
 from vcsctl.errors import USAGE, NotRunningError, UnknownUnitError, UsageError, VcsError
 from vcsctl.vcsd.control import ask
 
@@ -40,9 +40,8 @@ def cat(context: Context, name: str) -> None:
     """Show the files that make up a unit, each under its path."""
     found, _ = scan(Layers(context.where.vendor_units, context.where.site_units))
     if name not in found:
-        near = difflib.get_close_matches(name, found, n=1)
-        hint = f"did you mean {near[0]}?" if near else "`vcsctl status` lists the services"
-        raise UnknownUnitError(f"there is no unit file for {name}; {hint}")
+        hint = likely(name, found, "`vcsctl status` lists the services")
+        raise UnknownUnitError(f"there is no unit file for {name} on this machine; {hint}")
     for path in found[name].paths:
         if not os.path.isfile(path):  # reading a pipe would wait for its writer
             show(f"# {path} (not a regular file)")

@@ -17,7 +17,7 @@ from vcsctl.domain.effective import fitting, in_force
 from vcsctl.domain.reconcile import Start, Wait, decide
 from vcsctl.domain.run import Claim, to_text
 from vcsctl.domain.unit import Daemon, from_plain, schedule_of, schedule_text
-from vcsctl.errors import RefusedError, StorageError
+from vcsctl.errors import StorageError
 from vcsctl.store import state
 from vcsctl.store.mounts import Storage, storage_of
 from vcsctl.store.records import Stored
@@ -40,7 +40,7 @@ def why(context: Context, name: str, node: str | None) -> None:
 def _why(context: Context, name: str, node: str | None) -> None:
     overview = Overview(context)
     row = context.row(name)
-    keys = _keys(overview, name, node)
+    keys = overview.keys_on(name, node)
     if row["plain"] is None:
         what = "an empty file masks it" if row["masked"] else "its unit file is broken and was never good"
         show(f"nothing starts it: {what}; see `vcsctl cat {name}` and `vcsctl status {name}`")
@@ -53,18 +53,6 @@ def _why(context: Context, name: str, node: str | None) -> None:
             show(f"{key}:")
         for text in _facts(overview, name, key):
             show(f"{indent}{text}")
-
-
-def _keys(overview: Overview, name: str, node: str | None) -> list[str]:
-    keys = overview.keys(name)
-    if node is None:
-        return keys
-    overview.context.node(node)
-    if keys == [name]:
-        raise RefusedError(f"{name} runs on any one of its nodes, not on each; leave --node out")
-    if f"{name}@{node}" not in keys:
-        raise RefusedError(f"{name}: node {node} may not run it; see to its `nodes`")
-    return [f"{name}@{node}"]
 
 
 def _declared(overview: Overview, name: str) -> Iterator[str]:

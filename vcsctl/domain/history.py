@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from vcsctl.domain.run import CAUSES, Claim, Dropped, End, Outcome, Trigger
+from vcsctl.domain.run import CAUSES, Cause, Claim, Dropped, End, Outcome, Trigger
+
+_UNKNOWN = Cause("failed", "runner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def _run(claim: Claim, end: End) -> Row:
         end.cause,
         end.why,
         end.at,
-        end.node,
+        # Where it ran: of a run that was found dead the outcome is another node's.
+        claim.node if CAUSES.get(end.cause, _UNKNOWN).writer == "successor" else end.node,
         claim.trigger,
         claim.slot,
         None,

@@ -60,6 +60,14 @@ def path_for(base: str, run_id: str) -> str:
     return f"{base}-{run_id}"
 
 
+def of_cell(base: str) -> dict[str, str]:
+    """Run id → the control group that is there for it."""
+    folder, prefix = os.path.dirname(base), f"{os.path.basename(base)}-"
+    with contextlib.suppress(OSError):
+        return {name.removeprefix(prefix): f"{folder}/{name}" for name in os.listdir(folder) if name.startswith(prefix)}
+    return {}
+
+
 def make(path: str) -> bool:
     try:
         os.mkdir(path)

@@ -111,7 +111,8 @@ class Draft:
             os.link(self._temporary, self.path)
         except FileExistsError:
             # Over NFS the reply to a link that succeeded may be lost and the repeated call fail: the count tells.
-            return os.stat(self._temporary).st_nlink == 2
+            with named_faults("write", self.path):
+                return os.stat(self._temporary).st_nlink == 2
         except OSError as error:
             self.discard()
             raise _fault("write", self.path, error) from error

@@ -98,6 +98,10 @@ def drains(paths: Paths) -> dict[str, Stored[Drain] | None]:
     return found
 
 
+def is_drained(paths: Paths, node: str) -> bool:
+    return os.path.basename(paths.drain(node)) in files.names(paths.overrides)
+
+
 def forget(paths: Paths, node: str) -> bool:
     """Removes what a node has published, so that its units and groups count no more. False when it was unknown."""
     own = (paths.node(node), paths.node_units(node), paths.node_runs(node))
@@ -171,12 +175,19 @@ def _read_units_text(path: str, known: Identity | None) -> tuple[Identity, bytes
         os.close(descriptor)
 
 
+_ROW_KEYS = frozenset(("plain", "masked", "stale", "broken", "key", "schedule_digest", "missing"))
+
+
 def units_of(text: bytes) -> NodeUnits | None:
     """None for what is damaged or not ours."""
     try:
         content = json.loads(text)
+        if not codec.OLDEST_READABLE_VERSION <= content["version"] <= codec.FORMAT_VERSION + 1:
+            return None
+        if not all(row.keys() >= _ROW_KEYS for row in content["units"].values()):
+            return None
         return NodeUnits(content["node"], content["timezone"], content["units"], content["problems"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -42,7 +42,7 @@ class Pending:
 
 
 class QueueReader:
-    """Reads the queue folder, each immutable file once. The name of pending slots is used again: its inode tells."""
+    """Reads the queue folder, each request once; pending slots each time, since their name is used again."""
 
     def __init__(self, paths: Paths, faults: Faults) -> None:
         self._paths = paths
@@ -98,7 +98,8 @@ class QueueReader:
             # A copy under another name would be claimed again and again: what is removed is the name it says.
             self._faults.add(path, f"cannot be used: it is the entry {said[1]} of {said[0]}, not what its name says")
             return None
-        self._known[name, inode] = stored
+        if identity != SLOTS:  # that name is used again, and on most disks its inode too
+            self._known[name, inode] = stored
         return stored
 
 

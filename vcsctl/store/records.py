@@ -32,12 +32,14 @@ class Faults:
 
     def __init__(self) -> None:
         self.problems: dict[str, Problem] = {}
+        self.expected: dict[str, type[Any]] = {}  # path → the kind of record that should be there
 
     def add(self, path: str, text: str) -> None:
         self.problems[path] = Problem(path, 0, 0, "", text)
 
     def forget(self, path: str) -> None:
         self.problems.pop(path, None)
+        self.expected.pop(path, None)
 
 
 def read(cls: type[T], path: str, faults: Faults) -> Stored[T] | None:
@@ -47,6 +49,7 @@ def read(cls: type[T], path: str, faults: Faults) -> Stored[T] | None:
         stored = Stored(codec.decode(cls, found[0]), found[1]) if found else None
     except (codec.BadRecordError, ForeignFileError) as error:
         faults.add(path, f"cannot be used: {error}; it is left out, look at it and remove it")
+        faults.expected[path] = cls
         return None
     faults.forget(path)
     return stored
@@ -61,6 +64,12 @@ def set_aside_unreadable(faults: Faults, folders: tuple[str, ...]) -> list[Probl
     for path, problem in list(faults.problems.items()):
         if os.path.dirname(path) in folders:
             with contextlib.suppress(StorageError):
+                # Another node may have set it aside, and a command written a good one in its place.
+                if (kind := faults.expected.get(path)) and read(kind, path, faults):
+                    continue
+                if kind and not os.path.lexists(path):
+                    faults.forget(path)
+                    continue
                 files.set_aside(path)
                 faults.forget(path)
                 moved.append(problem)

@@ -58,11 +58,11 @@ def _stem(name: str) -> str:
     return name.removesuffix(CLAIM) if name.endswith(CLAIM) and not name.startswith(".") else ""
 
 
-def is_over(paths: Paths, claim: Claim) -> bool:
-    """Whether its outcome is on record, or its records are pruned. By a listing: over NFS a name that was missing
+def is_over(paths: Paths, key: str, fence: int) -> bool:
+    """Whether a run's outcome is on record, or its records are pruned. By a listing: over NFS a name that was missing
     once stays missing for long."""
-    names = files.names(paths.state(claim.key))
-    return f"{claim.fence}{END}" in names or f"{claim.fence}{CLAIM}" not in names
+    names = files.names(paths.state(key))
+    return f"{fence}{END}" in names or f"{fence}{CLAIM}" not in names
 
 
 def live(paths: Paths, faults: Faults) -> dict[str, Stored[Claim]]:
@@ -70,6 +70,6 @@ def live(paths: Paths, faults: Faults) -> dict[str, Stored[Claim]]:
     found = {}
     for stored in RunningReader(paths, faults).read().values():
         with contextlib.suppress(StorageError):
-            if not is_over(paths, stored.value):
+            if not is_over(paths, stored.value.key, stored.value.fence):
                 found[stored.value.key] = stored
     return found

@@ -249,6 +249,15 @@ def remove_numbers(paths: Paths, key: str, numbers: list[int]) -> None:
             files.discard(path)
 
 
+def remove_drafts(paths: Paths, key: str, below: int) -> None:
+    """Removes what killed writers left of numbers that are over. Who wakes up late to link one finds it gone."""
+    for name in files.names(paths.state(key)):
+        if name.startswith(TEMPORARY_PREFIX):
+            number = name.removeprefix(TEMPORARY_PREFIX).partition(".")[0]
+            if number.isdecimal() and int(number) < below:
+                files.discard(f"{paths.state(key)}/{name}")
+
+
 def sweep_temporaries(folder: str, older_than_s: float, now_s: float) -> None:
     """Removes what a killed writer left; young ones may be somebody's work in progress."""
     for name in files.names(folder):

@@ -43,7 +43,7 @@ class Daemon:
         self.reloading: compiler.Compilation | None = None
         self.told_when_reloaded: list[Reply] = []
         self.reload_again: list[Reply] = []  # asked for after the files of the current one were looked at
-        self._trouble = ""  # of the storage, as it was said last
+        self._troubles: dict[str, str] = {}  # what met trouble of the storage → as it was said last
         os.environ["TZ"] = "UTC"  # `schedule` reckons with naive local times: an hour set back froze it
         time.tzset()
 
@@ -92,10 +92,9 @@ class Daemon:
             except StorageError as error:
                 if isinstance(error.__cause__, PermissionError):
                     raise  # waiting does not help
-                self._storage_trouble(error)
+                self._storage_trouble("start", error)
                 time.sleep(_STORAGE_PAUSE_S)
                 continue
-            self._trouble = ""
             return cell, fence_after_s, lock
 
     def _prove_storage(self) -> float | None:
@@ -110,11 +109,11 @@ class Daemon:
         except RefusedError as error:
             self.node.presence.untrusted = str(error)
 
-    def _storage_trouble(self, error: StorageError) -> None:
+    def _storage_trouble(self, source: str, error: StorageError) -> None:
         """Said once, not at every try."""
-        if self._trouble != (text := str(error)):
+        if self._troubles.get(source) != (text := str(error)):
             say(f"{text}; trying again")
-        self._trouble = text
+        self._troubles[source] = text
 
     def run(self) -> None:
         services = len(self.loop.services.by_key)
@@ -131,10 +130,10 @@ class Daemon:
                 self._plan_chores()  # `schedule` keeps wall-clock times: a step back would stop the chores
             try:
                 self.node.one_pass()
-                self._trouble = ""
+                if self._troubles.pop("pass", None):
+                    self.loop.dirty.update(self.loop.services.by_key)  # what was not looked at meanwhile
             except StorageError as error:
-                self._storage_trouble(error)
-                self.loop.dirty.update(self.loop.services.by_key)
+                self._storage_trouble("pass", error)
                 time.sleep(_STORAGE_PAUSE_S)
             pause_s = min(self.loop.pause_s(), max(0.0, self.chores.idle_seconds or 0.0))
             events = looping.wait_for_events(self.poller, pause_s)
@@ -202,11 +201,13 @@ class Daemon:
 
     def _guarded(self, chore: Callable[[], None]) -> bool:
         """A chore that meets failing storage is done again at its next turn."""
+        source = chore.__qualname__
         try:
             chore()
         except StorageError as error:
-            self._storage_trouble(error)
+            self._storage_trouble(source, error)
             return False
+        self._troubles.pop(source, None)
         return True
 
     def _sweep(self) -> None:

@@ -17,8 +17,9 @@ from vcsctl.domain.run import Claim, End, service_of, to_text
 from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, oneshot
+from vcsctl.runners.leftovers import log_path
 from vcsctl.runners.supervise import Run, Runs
-from vcsctl.store import locks, queue, running, state
+from vcsctl.store import files, locks, nodes, queue, running, state
 from vcsctl.store.locks import Grant
 from vcsctl.store.overrides import read_override
 from vcsctl.store.paths import Paths
@@ -51,6 +52,7 @@ class Launcher:
     start_runner: Callable[[oneshot.Job], int]
     view: Callable[[str, KeyState], KeyView]  # KEY and its records, with the entries as they are now; no run lives
     service: Callable[[str], Service | None]
+    missing: Callable[[str], str | None]  # the program of a KEY that this machine does not have
     told: dict[str, str] = field(default_factory=dict)  # KEY → what was last said of a run that was found
 
     def start(self, decision: Start) -> Decision | None:
@@ -83,14 +85,14 @@ class Launcher:
             grant.unlock()
             return Idle(key, "the unit is gone")
         claim = self._claim(key, found, again.plan, service.effective, again.groups, again.why, self._queued_at(again))
-        if not self._link(claim, index=True):
+        if not self._link(claim, found.watermark, index=True):
             grant.unlock()
             return Idle(key, "another node claimed it first", self.clocks.now())
         fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
         steps.reached("fences raised")
-        if self.groups_grew(claim.service, again.groups):
+        if (instead := self.look_around(claim, again.groups)) is not None:
             grant.unlock()
-            return Recover(key, f"{claim.run_id} is in more groups since it was claimed")
+            return instead
         if (recalled := self.recalled(claim)) is not None:
             self.leave_queue(claim)
             self.end_here(claim, grant, "recalled", recalled)
@@ -113,8 +115,12 @@ class Launcher:
             if not isinstance(again, Close):
                 return again
             claim = self._claim(decision.key, found, again.plan, None, (), again.why)
-            if self._link(claim, index=False):
-                grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
+            if self._link(claim, found.watermark, index=False):
+                try:
+                    grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
+                except StorageError:
+                    files.discard(self.paths.claim(claim.key, claim.fence))  # by a node that had lost its lock
+                    raise
                 self.leave_queue(claim)
                 for row in claim.dropped:
                     say(f"{decision.key}: {row.cause}: {row.why}")
@@ -157,7 +163,7 @@ class Launcher:
             if claim.key == key:
                 continue
             shared = set(groups) & {*claim.groups, *self.groups_of(claim.service)}
-            if shared and not running.is_over(self.paths, claim):
+            if shared and not running.is_over(self.paths, claim.key, claim.fence):
                 return waits_for_group(min(shared), Holder(claim.run_id, claim.node))
         return None
 
@@ -165,10 +171,26 @@ class Launcher:
         """What any known node declares."""
         return self.peers.groups_of(service)
 
-    def groups_grew(self, service: str, taken: tuple[str, ...]) -> bool:
-        """To be asked when the run is in the index already: either we see the other node's push, or it sees our run."""
+    def look_around(self, claim: Claim, taken: tuple[str, ...]) -> Decision | None:
+        """Why a claim that is in the index already may not begin now; it stays, and is started when it may.
+
+        Whoever puts services into groups publishes that first and looks at the index then: either we see that here,
+        of our own service and of those that run, or who did it sees our run.
+        """
         self.peers.refresh()
-        return not set(self.groups_of(service)) <= set(taken)
+        if not set(self.groups_of(claim.service)) <= set(taken):
+            return Recover(claim.key, f"{claim.run_id} is in more groups since it was claimed")
+        if (holder := self.group_conflict(claim.key, taken)) is not None:
+            return Wait(claim.key, holder, self.clocks.now())
+        if nodes.is_drained(self.paths, self.node):
+            return Idle(claim.key, f"node {self.node} is drained", self.clocks.now())
+        return None
+
+    def left_to_those_with_its_program(self, key: str) -> str:
+        """Why this node leaves a KEY to others that can run it, if it lacks its program; else empty."""
+        able = [] if self.peers.alone else self.peers.able_for(key)
+        missing = self.missing(key) if able else None
+        return f"program missing on node {self.node}: {missing}; left to {', '.join(able)}" if missing else ""
 
     def _claim(
         self,
@@ -203,14 +225,18 @@ class Launcher:
             min(start.place, start.plan.slot) if start.plan.slot and start.plan.trigger == "schedule" else start.place
         )
 
-    def _link(self, claim: Claim, *, index: bool) -> bool:
-        """Publishes the claim. The file server's clock is the judge of whether the slot has come."""
+    def _link(self, claim: Claim, watermark: datetime | None, *, index: bool) -> bool:
+        """Publishes the claim. The file server's clock is the judge of whether the slots that it takes have come.
+
+        `watermark` is that of the claims before: one in the future, left by a clock that was ahead, may stay.
+        """
         draft = state.draft_claim(self.paths, claim)
         try:
             steps.reached("claim drafted")
-            if claim.slot is not None and claim.slot - draft.modified_at > CLOCK_TOLERANCE:
+            newest = claim.watermark if claim.watermark != watermark else claim.slot
+            if newest is not None and newest - draft.modified_at > CLOCK_TOLERANCE:
                 raise StorageError(
-                    f"cannot claim slot {to_text(claim.slot)}: the file server's clock says "
+                    f"cannot claim slot {to_text(newest)}: the file server's clock says "
                     f"{to_text(draft.modified_at)}; set this node's clock"
                 )
             if not draft.link():
@@ -255,7 +281,7 @@ class Launcher:
         cgroup = self.cgroup_of(claim)
         if cgroup and not cgroups.make(cgroup):
             cgroup = None
-        log = f"{self.log_dir}/{claim.service}/{claim.run_id}.log"
+        log = log_path(self.log_dir, claim.key, claim.run_id)
         job = oneshot.Job(self.paths, claim, unit, grant, fences, log, self.boot_id, self.fence_after_s, cgroup)
         pid = self.start_runner(job)
         steps.reached("runner forked")

@@ -90,9 +90,9 @@ class Loop:
         """Under the KEY's lock. With other nodes about, an entry may have been claimed since the queue was read."""
         if not self.peers.alone:
             pending = self.queue_reader.read_key(key)
-            if pending is None:
+            if pending is None or self._is_left_to_others(key):
                 self.pending.pop(key, None)
-            elif not self._is_left_to_others(key):
+            else:
                 self.pending[key] = pending
         return self.view(key, found, False)
 
@@ -192,9 +192,8 @@ class Loop:
         for recover in sorted(recovers, key=lambda one: not one.began):
             self._apply(recover)
         fair_after = timedelta(seconds=self.config.fair_after)
-        others = [
-            self.sharing.hold_back(one, self._held_back, now) for one in decisions if not isinstance(one, Recover)
-        ]
+        others = [decision for decision in decisions if not isinstance(decision, Recover)]
+        others = [self.sharing.hold_back(decision, self._held_back, now) for decision in others]
         elsewhere = self.sharing.entries_elsewhere(others, self.left_to_others | self.pending)
         for decision in arrange(others, self._held(), now, fair_after, elsewhere):
             self._apply(decision)
@@ -215,7 +214,8 @@ class Loop:
             self._own_fault(key, error)
             return Idle(key, "not decided")
         self._undecided.discard(key)
-        if isinstance(decision, Start) and decision.plan.slot and not self.clocks.settled():
+        takes_slots = isinstance(decision, Close) or (isinstance(decision, Start) and decision.plan.slot is not None)
+        if takes_slots and not self.clocks.settled():
             return Idle(key, "the clock was set a moment ago", now + timedelta(seconds=_RETRY_AFTER_S))
         return decision
 
@@ -229,9 +229,14 @@ class Loop:
             self._queue_touched = True
 
     def _held(self) -> dict[str, Holder]:
-        """Groups held by live runs: those they took, and those their services are declared in by now."""
+        """Groups held by live runs of this machine: those they took, and those their services are in by now.
+
+        Of other runs the locks tell, and the index: their end is no event here.
+        """
         held = {}
         for run in self.runs.by_key.values():
+            if run.grant is None and run.descriptor is None:
+                continue
             for group in (*run.claim.groups, *self.peers.groups_of(run.claim.service)):
                 held[group] = Holder(run.claim.run_id, run.claim.node)
         return held
@@ -252,7 +257,7 @@ class Loop:
             case Idle():
                 self._idle(instead)
             case Start() | Close() | Recover():
-                self._at(decision.key, self.clocks.now().timestamp() + _HURRIED_PAUSE_S)
+                self.agenda.put(decision.key, self.clocks.now().timestamp() + _HURRIED_PAUSE_S)
             case None:
                 self.waiting.pop(decision.key, None)
                 self.last_why.pop(decision.key, None)
@@ -286,7 +291,7 @@ class Loop:
             say(text)
         self._told[key] = text
         self.faults.add(key, text)
-        self._at(key, self.clocks.now().timestamp() + _RETRY_AFTER_S)
+        self.agenda.put(key, self.clocks.now().timestamp() + _RETRY_AFTER_S)
 
     def _wait(self, wait: Wait) -> None:
         began_s = self.waiting[wait.key][1] if wait.key in self.waiting else self.clocks.monotonic()
@@ -305,16 +310,12 @@ class Loop:
     def _idle(self, idle: Idle) -> None:
         self.waiting.pop(idle.key, None)
         self.last_why.pop(idle.key, None)
-        if (
-            idle.key not in self.runs.by_key and idle.key not in self._undecided
-        ):  # a run may be at its first step, where it failed before
+        # A run may be at its first step, where it failed before.
+        if idle.key not in self.runs.by_key and idle.key not in self._undecided:
             self.faults.forget(idle.key)
             self._told.pop(idle.key, None)
         if idle.next_at is not None:
-            self._at(idle.key, idle.next_at.timestamp())
-
-    def _at(self, key: str, moment_s: float) -> None:
-        self.agenda.put(key, moment_s)
+            self.agenda.put(idle.key, idle.next_at.timestamp())
 
     # Runs that end.
 

@@ -5,6 +5,7 @@ No signals, no socket, no child that compiles: those are daemon.py's. So the sam
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config
 from vcsctl.domain.run import Claim
 from vcsctl.domain.unit import Unit, to_plain
+from vcsctl.errors import StorageError
 from vcsctl.runners import oneshot
 from vcsctl.runners.supervise import Runs
 from vcsctl.store import nodes, running, state
@@ -81,6 +83,7 @@ class Node:
             start_runner=start_runner,
             view=lambda key, found: self.loop.fresh_view(key, found),
             service=lambda key: self.services.by_key.get(key),
+            missing=self._missing_for,
         )
         self.loop = Loop(
             config=config,
@@ -131,10 +134,10 @@ class Node:
         nodes.publish_units(self.paths, nodes.NodeUnits(self.config.node, self.services.timezone, rows, problems))
         self.peers.adopt_own(rows)
         self.loop.note_peers(self.peers.refresh())
+        for key in list(self._schedules_before):
+            self.loop.note_schedule(key, self._schedules_before[key])
+            del self._schedules_before[key]
         self.presence.unpublished = False
-        for key, schedule_digest in self._schedules_before.items():
-            self.loop.note_schedule(key, schedule_digest)
-        self._schedules_before.clear()
 
     def _row(self, name: str) -> dict[str, Any]:
         compiled = self.snapshot.units[name]
@@ -161,20 +164,23 @@ class Node:
     def one_pass(self) -> None:
         self.loop.one_pass()
         if self.loop.has_news:
-            self.presence.beat(self._faults())
             self.loop.has_news = False
+            with contextlib.suppress(StorageError):  # the next heartbeat says it
+                self.presence.beat(self._faults())
 
     # Once a heartbeat.
 
     def beat(self) -> None:
-        if self.presence.unpublished:
+        if self.presence.unpublished or self.peers.forgotten:
             self.publish()
         self.presence.measure_clock()
-        self.peers.look()
+        for node in self.peers.look():
+            self.recorder.take_over(node)
         self.presence.beat(self._faults())
         self.loop.look_at_standing()
         self.loop.note_peers(self.peers.refresh())
         self.sweep()
+        self.loop.recovery.end_leftovers()
 
     def _faults(self) -> tuple[str, ...]:
         faults = [str(problem) for problem in self.faults.problems.values()]

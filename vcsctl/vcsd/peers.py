@@ -33,15 +33,17 @@ class Peers:
         self.states: dict[str, NodeState] = {}
         self.under_our_name: NodeState | None = None  # the heartbeat that is published as this node's
         self._heard: dict[str, _Heard] = {}
+        self._silent: set[str] = set()
         self._identities: dict[str, Identity] = {}
         self._own: Catalog = {}
+        self.forgotten = False  # an operator took us for dead: what we publish is gone
         # Only what differs from this node's own catalog: normally nothing, whatever the number of units.
         self._catalogs: dict[str, dict[str, Told | None]] = {}
 
     # Heartbeats.
 
-    def look(self) -> None:
-        """Reads all heartbeats; to be called once a heartbeat."""
+    def look(self) -> list[str]:
+        """Reads all heartbeats; to be called once a heartbeat. The nodes that are silent now and were not before."""
         stored = nodes.read_states(self._paths)
         self.states = {node: one.value for node, one in stored.items()}
         self.under_our_name = self.states.pop(self._node, None)
@@ -53,6 +55,9 @@ class Peers:
                 self._heard[node] = _Heard(beat, self._clocks.monotonic(), moved=True)
         for node in self._heard.keys() - self.states.keys():
             del self._heard[node]
+        before = self._silent
+        self._silent = {node for node in self.states if self.is_silent(node)}
+        return sorted(self._silent - before)
 
     def silent_s(self, node: str) -> float | None:
         """How long a node's heartbeat has stood still, if that is too long; None for one that is alive, and for ours.
@@ -86,7 +91,9 @@ class Peers:
 
     def refresh(self) -> set[str]:
         """Reads what other nodes have published since; the services of which they say something else than before."""
-        others = [node for node in nodes.nodes_with_units(self._paths) if node != self._node]
+        published = nodes.nodes_with_units(self._paths)
+        self.forgotten = bool(self._own) and self._node not in published
+        others = [node for node in published if node != self._node]
         touched: set[str] = set()
         for gone in self._catalogs.keys() - set(others):
             touched |= self._catalogs.pop(gone).keys()
@@ -96,8 +103,8 @@ class Peers:
             if found is None:
                 self._catalogs.setdefault(node, {})
                 continue
-            self._identities[node], published = found
-            catalog = {name: _told(row) for name, row in published.units.items()}
+            self._identities[node], units = found
+            catalog = {name: _told(row) for name, row in units.units.items()}
             before, after = self._catalogs.get(node, {}), _differences(self._own, catalog)
             self._catalogs[node] = after
             names = before.keys() | after.keys()

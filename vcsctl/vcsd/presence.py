@@ -54,7 +54,7 @@ class Presence:
             return self._impostor or self.untrusted
         if self.drained:
             return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that"
-        if self.unpublished:
+        if self.unpublished or self._peers.forgotten:
             return f"node {self.node} claims nothing before the other nodes can read its units"
         return clock_fault(self.node, self._offset_s, self._doubt_s)
 
@@ -78,10 +78,9 @@ class Presence:
     def beat(self, faults: tuple[str, ...]) -> None:
         """Publishes the heartbeat. Looks first whether the last one is still ours: a node's name has one machine."""
         self._notice_impostors()
-        self._counter += 1
         state = NodeState(
             self.node,
-            self._counter,
+            self._counter + 1,
             self._machine.boot_id,
             os.getpid(),
             self._started_at,
@@ -96,6 +95,8 @@ class Presence:
             self.claims_nothing(),
         )
         nodes.publish_state(self._paths, state)
+        self._counter += 1  # one that failed has left what was there before, perhaps of this machine's former life
+        self._peers.under_our_name = None  # until it is read again
 
     def _notice_impostors(self) -> None:
         """What is noticed once counts until vcsd is restarted: by then somebody has seen to it."""

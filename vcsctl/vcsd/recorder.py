@@ -35,6 +35,8 @@ class Recorder:
         self._recorded: dict[str, int] = {}  # KEY → the highest number whose rows are in the history
         self._to_sync: dict[str, set[str]] = defaultdict(set)
         self._to_prune: dict[str, set[int]] = defaultdict(set)
+        self._left_to: dict[str, set[str]] = defaultdict(set)  # KEY → living nodes that have rows of it to write
+        self._strays: dict[str, set[int]] = {}  # as they were met the last time
         self.behind: set[str] = set()  # KEYs whose rows could not be written yet
 
     def record(self, key: str) -> list[Row]:
@@ -62,6 +64,8 @@ class Recorder:
                 new_rows.extend(rows(claim.value, claim.at, end.value if end else None))
                 numbers.add(highest)
                 others |= writer != self._node
+            else:
+                self._left_to[key].add(writer)
         if new_rows:
             # What failed before may have been written in part, what others left is perhaps in their files already:
             # then each row is looked for first.
@@ -69,12 +73,20 @@ class Recorder:
             self._to_sync[key] |= set(history.append(self._paths, self._node, new_rows, check=check))
             self._to_prune[key] |= numbers  # not before the rows are written: what is pruned is gone
         self._recorded[key] = highest
-        with contextlib.suppress(StorageError):  # an index for display, derived from the history
-            history.append_last(self._paths, self._node, [row for row in new_rows if row.is_run])
+        if runs := [row for row in new_rows if row.is_run]:
+            with contextlib.suppress(StorageError):  # an index for display, derived from the history
+                history.append_last(self._paths, self._node, runs)
         steps.reached("history written")
         if len(self._to_prune[key]) > MOST_UNPRUNED:
             self._prune(key)
         return new_rows
+
+    def take_over(self, node: str) -> None:
+        """Writes what was left to a node that has fallen silent: it may never come back."""
+        for key in [key for key, writers in self._left_to.items() if node in writers]:
+            del self._left_to[key]
+            self._recorded.pop(key, None)  # from the first on, each row looked for
+            self.record(key)
 
     def prune(self, most: int) -> None:
         """Removes what the history makes superfluous, of at most so many services."""
@@ -99,5 +111,9 @@ class Recorder:
         newest_run = found.run.value.fence if found.run else found.fence
         numbers = self._to_prune[key]
         finished = sorted(number for number in numbers if number < min(newest_run, found.fence))
-        state.remove_numbers(self._paths, key, [*finished, *self._reader.strays(key, newest_run)])
+        strays = set(self._reader.strays(key, newest_run))
+        # Not what one listing alone takes for one: a large folder is not read in one moment.
+        state.remove_numbers(self._paths, key, [*finished, *sorted(strays & self._strays.get(key, set()))])
+        self._strays[key] = strays
+        state.remove_drafts(self._paths, key, newest_run)
         numbers.difference_update(finished)

@@ -1,6 +1,7 @@
 """Claims without an outcome: adopted while their run lives, started again if it never began, else recorded as lost.
 
-Whose lock is free is over, whatever anybody believed of its node. Starts nothing new.
+Whose lock is free is over. While its node lives that one says so: only there what a killed runner left can be ended.
+Starts nothing new.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from vcsctl.domain.run import Claim, Started, to_text
 from vcsctl.domain.unit import TimedUnit, Unit, from_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux
+from vcsctl.runners.leftovers import end_leftovers
 from vcsctl.runners.supervise import Run
 from vcsctl.store import files, locks, running
 from vcsctl.store.locks import Grant
 from vcsctl.store.records import Stored
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.launch import Launcher
+from vcsctl.vcsd.log import say
 
 _LOOK_AGAIN = timedelta(seconds=1)
+_LOOK_AT_KILLED = timedelta(seconds=0.1)
 
 
 @dataclass(slots=True)
@@ -67,12 +71,15 @@ class Recovery:
         if (cgroup := self._cgroup_here(claim, found)) and not cgroups.is_empty(cgroup):
             cgroups.kill(cgroup)
             grant.unlock()
-            return Recover(key, "killing what the runner left")
+            return Idle(key, "killing what its runner left", launch.clocks.now() + _LOOK_AT_KILLED)
         if found.unreadable_end:
             aside = files.set_aside(found.unreadable_end)
             launch.end_here(claim, grant, "runner-died", f"it ended, but its outcome cannot be read: {aside}")
             return self._resolved(key)
         if found.began:
+            if (owner := self._living_owner(claim, found)) is not None:
+                grant.unlock()
+                return Idle(key, f"left to {owner}, where its runner died", launch.clocks.now() + _LOOK_AGAIN)
             launch.end_here(claim, grant, *self._evidence(claim, found))
             return self._resolved(key)
         instead = self._begin_again(claim, grant, groups, held_back)
@@ -86,19 +93,17 @@ class Recovery:
         launch.peers.refresh()
         if launch.service(key) is None and (others := launch.peers.others_for(key)):
             return Idle(key, f"its claim is left to {', '.join(others)}")
-        if held_back:
+        if held_back or (held_back := launch.left_to_those_with_its_program(key)):
             return Idle(key, held_back, launch.clocks.now() + _LOOK_AGAIN)
-        over = self._begins_no_more(claim)
-        launch.leave_queue(claim)
-        if over is not None:
+        if (over := self._begins_no_more(claim)) is not None:
+            launch.leave_queue(claim)
             launch.end_here(claim, grant, *over)
             return self._resolved(key)
-        if (holder := launch.group_conflict(key, groups)) is not None:
-            return Wait(key, holder, launch.clocks.now())
         running.enter(launch.paths, replace(claim, node=launch.node))
         fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {launch.node}")
-        if launch.groups_grew(claim.service, groups):
-            return Recover(key, f"{claim.run_id} is in more groups since it was claimed")
+        if (instead := launch.look_around(claim, groups)) is not None:
+            return instead
+        launch.leave_queue(claim)
         assert isinstance(claim.unit, dict)
         launch.hand_over(claim, from_plain(claim.unit), grant, fences)
         launch.tell(claim, "started: its claim was on record, its start was not")
@@ -128,6 +133,22 @@ class Recovery:
         limit = start_limit(unit, service.schedule, claim.slot)
         return f"could not start by {to_text(limit)} (start_within)" if self.launcher.clocks.now() >= limit else None
 
+    def _living_owner(self, claim: Claim, found: KeyState) -> str | None:
+        """Another node that lives, in the life in which it started the run."""
+        started, peers = found.started.value if found.started else None, self.launcher.peers
+        node = (started.node if started else None) or claim.node
+        if node == self.launcher.node or peers.is_silent(node):
+            return None
+        restarted = started is not None and peers.states[node].boot_id != started.boot_id
+        return None if restarted else node
+
+    def end_leftovers(self) -> None:
+        launch = self.launcher
+        if launch.cgroup_base:
+            live = {run.claim.run_id for run in launch.runs.by_key.values()}
+            for run_id in end_leftovers(launch.paths, launch.cgroup_base, launch.log_dir, live):
+                say(f"{run_id}: it is over, and what was left of it here is killed")
+
     def _evidence(self, claim: Claim, found: KeyState) -> tuple[str, str]:
         """The cause and the sentence for a run that began, has no outcome, and whose lock is free."""
         if found.started is None:
@@ -152,11 +173,22 @@ class Recovery:
             return True
         if not found.began:
             return False
+        if not self._is_ours(run, found):
+            return True  # another node has started the claim meanwhile: what is on record is that run's
+        try:
+            if run.grant:
+                run.grant.prove()
+        except StorageError:
+            return True  # the locks are not ours any more: who has them, or takes them next, says what became of it
         how = f"killed by signal {linux.signal_name(run.status)}" if 0 < run.status < 65 else "gone"
         launch.record_end(run.claim, "runner-died", f"runner {run.pid} was {how}; what it had started was killed")
         if run.grant:
             run.grant.unlock()
         return True
+
+    def _is_ours(self, run: Run, found: KeyState) -> bool:
+        started = found.started.value if found.started else None
+        return started is not None and (started.boot_id, started.pid) == (self.launcher.boot_id, run.pid)
 
     def watch(self, run: Run, started: Stored[Started] | None) -> bool:
         """False when its runner should be on this machine and is not. It may be another node's, or not yet named."""

@@ -67,8 +67,10 @@ class Sharing:
             for key, entry in pending.items()
             if key not in own and entry.place is not None and self.peers.able_for(key)
         ]
+        if not entries:
+            self._free_looks = {}
         if entries and self.clocks.monotonic() >= self._next_look_s:
-            self._next_look_s = self.clocks.monotonic() + self.config.poll_busy
+            self._next_look_s = self.clocks.monotonic() + self.config.poll  # the pace at which any node looks
             self._free_looks = count_free_looks(self._free_looks, entries, self._busy_groups())
         standing = reserving(entries, self._free_looks)
         self._tell_lapsed([entry for entry in entries if entry not in standing])
