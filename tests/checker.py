@@ -27,15 +27,16 @@ class Execution:
     ended_at: float | None = None
     fences: Mapping[str, int] = field(default_factory=dict)  # group → the number the command was given
     decided_at: float | None = None  # when its node decided to run it; None: as good as when it began
-    joined: Mapping[str, float] = field(default_factory=dict)  # group → since when its service is declared to be in it
+    # group → from when to when its service was declared to be in it, as far as that touches this execution
+    joined: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
     @property
     def decided(self) -> float:
         return self.began_at if self.decided_at is None else self.decided_at
 
-    def since(self, group: str) -> float:
-        """From when on it counts as holding a group, for whoever decides after that."""
-        return -inf if group in self.groups else self.joined.get(group, inf)
+    def holds(self, group: str, at: float) -> bool:
+        """Whether it counts as holding a group, for whoever decides then."""
+        return group in self.groups or any(since < at < until for since, until in self.joined.get(group, ()))
 
     @property
     def end(self) -> float:
@@ -172,7 +173,8 @@ def _together(executions: Sequence[Execution]) -> Iterator[str]:
         for execution in sorted(members, key=lambda one: (one.began_at, one.run)):
             running = [other for other in running if other.end > execution.began_at]
             for other in running:
-                if kind == "KEY" or max(execution.since(group), other.since(group)) < execution.decided:
+                at = execution.decided
+                if kind == "KEY" or (execution.holds(group, at) and other.holds(group, at)):
                     yield f"together in {shared}: {other} and {execution}"
             running.append(execution)
 

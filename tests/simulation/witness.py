@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import inf
 
 from tests.checker import Asked, Claimed, Due, Entry, Execution, Forbidden, History, Recorded, Withdrawn
 from tests.simulation.commands import Began
@@ -78,14 +79,20 @@ class Witness:
             name: set(row["plain"].get("groups", ())) for name, row in units.items() if row["plain"] is not None
         }
         now = {(name, group) for units in self._declared.values() for name, groups in units.items() for group in groups}
-        for gone in self._in_group_since.keys() - now:
-            del self._in_group_since[gone]
+        for pair in self._in_group_since.keys() - now:
+            self._joined(pair, self._in_group_since.pop(pair), self._scheduler.now)
         for pair in now - self._in_group_since.keys():
             self._in_group_since[pair] = self._scheduler.now
-            for number, execution in enumerate(self.executions):
-                if execution.ended_at is None and execution.key.partition("@")[0] == pair[0]:
-                    joined = {**execution.joined, pair[1]: self._scheduler.now}
-                    self.executions[number] = replace(execution, joined=joined)
+            self._joined(pair, self._scheduler.now, inf)
+
+    def _joined(self, pair: tuple[str, str], since: float, until: float) -> None:
+        """Tells the executions of a service that live: it came into a group, or left it."""
+        service, group = pair
+        for number, execution in enumerate(self.executions):
+            if execution.ended_at is None and execution.key.partition("@")[0] == service:
+                before = (one for one in execution.joined.get(group, ()) if one[0] != since)
+                joined = {**execution.joined, group: (*before, (since, until))}
+                self.executions[number] = replace(execution, joined=joined)
 
     def forget_what_was_lost(self, disk: Disk) -> None:
         """After a power cut of the only machine: claims that were not durable never were."""
@@ -100,7 +107,8 @@ class Witness:
     def on_node(self, node: str) -> Began:
         def began(job: Job, decided_at: float | None) -> Callable[[], None]:
             claim, number, now = job.claim, len(self.executions), self._scheduler.now
-            joined = {group: at for (name, group), at in self._in_group_since.items() if name == claim.service}
+            since = self._in_group_since.items()
+            joined = {group: ((at, inf),) for (name, group), at in since if name == claim.service}
             execution = Execution(
                 claim.run_id,
                 claim.key,

@@ -192,7 +192,7 @@ class Loop:
         for recover in sorted(recovers, key=lambda one: not one.began):
             self._apply(recover)
         fair_after = timedelta(seconds=self.config.fair_after)
-        others = [decision for decision in decisions if not isinstance(decision, Recover)]
+        others: list[Decision] = [decision for decision in decisions if not isinstance(decision, Recover)]
         others = [self.sharing.hold_back(decision, self._held_back, now) for decision in others]
         elsewhere = self.sharing.entries_elsewhere(others, self.left_to_others | self.pending)
         for decision in arrange(others, self._held(), now, fair_after, elsewhere):
