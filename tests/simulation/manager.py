@@ -112,7 +112,7 @@ class Manager:
         self._take_over(self.cell.begin)
 
     def _turn(self) -> None:
-        chores = {self.cell.beat: self.config.heartbeat, self._prune: 5.0}
+        chores = {self.cell.beat: self.config.heartbeat, self._prune: self.config.heartbeat}
         due = dict.fromkeys(chores, self.clocks.monotonic())
         while True:
             for chore, every_s in chores.items():

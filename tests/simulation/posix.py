@@ -171,13 +171,25 @@ class Posix:
                 file.copies -= 1
                 file.client.drop(file, killed=False)
 
+<<<<<<< HEAD
         if file.lock or file.unwritten:
             try:
                 self._change("close", file.path, let_go)
             finally:
                 let_go()
         else:
+=======
+        if not file.lock and not file.unwritten:
+>>>>>>> w-sim
             let_go()
+            return
+        try:
+            self._change("close", file.path, let_go)
+        except OSError:
+            if process.files.pop(descriptor, None) is file:
+                file.copies -= 1
+                file.client.drop(file, killed=True)
+            raise
 
     def write(self, descriptor: int, data: bytes) -> int:
         file = self._file(descriptor)

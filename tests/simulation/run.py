@@ -7,10 +7,11 @@ from random import Random
 
 from tests.simulation.faults import Faults
 from tests.simulation.operators import Operators
-from tests.simulation.scenario import CHAOS_S, draw_conduct, draw_setting
-from tests.simulation.world import World
+from tests.simulation.scenario import CHAOS_MINUTES, draw_conduct, draw_setting
+from tests.simulation.world import NOON, World
 
-QUIET_S = 65.0  # of calm at least: each service has a slot in it
+CALM_BEFORE_S = 10.0  # the calm begins so long before the slots of a full minute
+QUIET_S = 30.0  # of calm at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,8 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
     world = World(seed, setting)
     if trace:
         world.follow()
-    chaos_s = random.uniform(*CHAOS_S)
     lease_s = setting.lease_s or 10.0
-    calm_from = setting.began_at + chaos_s
+    calm_from = NOON + 60.0 * random.choice(CHAOS_MINUTES) - CALM_BEFORE_S
     patience_s = 2 * lease_s + 40.0 + 1.5 * setting.longest_s * len(setting.catalog)
     faults = Faults(world, random, calm_from)
     about = f"{setting.nodes} nodes, lease {setting.lease_s}, faults: {', '.join(sorted(faults.kinds)) or 'none'}"

@@ -15,7 +15,7 @@ from vcsctl.runners.oneshot import Job
 
 SERVICES = "abcdefgh"
 GROUPS = ("g1", "g2", "g3")
-CHAOS_S = (40.0, 140.0)
+CHAOS_MINUTES = (1, 1, 1, 2, 2)  # from noon, when the first slots are, to the calm
 
 
 def draw_setting(random: Random) -> Setting:
@@ -23,7 +23,7 @@ def draw_setting(random: Random) -> Setting:
     luck = random.random()
     local = luck < 0.12
     many = random.randint(20, 50) if luck > 0.997 else random.randint(6, 12) if luck > 0.97 else 0
-    nodes = 1 if local else many or random.choice((2, 2, 3, 3, 4, 5))
+    nodes = 1 if local else many or random.choice((2, 2, 2, 3, 3, 4))
     names = [f"n{number + 1}" for number in range(nodes)]
     lease_s = None if local else random.choice((12.0, 12.0, 18.0, 30.0))
     hard_on_locks = lease_s == 12.0 and random.random() < 0.35

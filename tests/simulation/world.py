@@ -42,7 +42,7 @@ class Setting:
     lease_s: float | None = 30.0
     began_at: float = NOON - 20.0
     soft_s: float | None = None  # of a soft mount: after so long without an answer a call fails
-    poll_s: float = 3.0
+    poll_s: float = 4.0
     poll_busy_s: float = 1.0
     heartbeat_s: float = 5.0
     fair_after_s: float = 20.0

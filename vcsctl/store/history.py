@@ -25,24 +25,26 @@ def month_of(row: Row) -> str:
 
 def append(paths: Paths, node: str, service_rows: list[Row], *, check: bool) -> list[str]:
     """Appends rows of one service; with `check`, leaves out those on record, by this node or another. The files
-    touched, not yet synced."""
-    touched = []
+    that hold them, not yet synced."""
+    touched = set()
     for month in sorted({month_of(row) for row in service_rows}):
         chosen = [row for row in service_rows if month_of(row) == month]
         path = paths.history(chosen[0].service, month, node)
         if check:
             known = _newest_ids(paths, chosen[0].service, month)
+            touched |= {known[row.id] for row in chosen if row.id in known}
             chosen = [row for row in chosen if row.id not in known]
         if chosen:
             files.make_folder(paths.history_folder(chosen[0].service))
             records.append_line(path, b"".join(codec.encode(row) for row in chosen))
-        touched.append(path)
-    return touched
+            touched.add(path)
+    return sorted(touched)
 
 
-def _newest_ids(paths: Paths, service: str, month: str) -> set[str]:
+def _newest_ids(paths: Paths, service: str, month: str) -> dict[str, str]:
+    """The newest rows' ids, each with the file that holds it."""
     files_of_month = _by_month(paths, service).get(month, [])
-    return {row.id for path in files_of_month for row in islice(_rows_of(path), _LOOK_BACK_LINES)}
+    return {row.id: path for path in files_of_month for row in islice(_rows_of(path), _LOOK_BACK_LINES)}
 
 
 def read(paths: Paths, service: str) -> Iterator[Row]:
