@@ -171,16 +171,7 @@ class Posix:
                 file.copies -= 1
                 file.client.drop(file, killed=False)
 
-<<<<<<< HEAD
-        if file.lock or file.unwritten:
-            try:
-                self._change("close", file.path, let_go)
-            finally:
-                let_go()
-        else:
-=======
         if not file.lock and not file.unwritten:
->>>>>>> w-sim
             let_go()
             return
         try:
