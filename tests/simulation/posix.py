@@ -172,7 +172,10 @@ class Posix:
                 file.client.drop(file, killed=False)
 
         if file.lock or file.unwritten:
-            self._change("close", file.path, let_go)
+            try:
+                self._change("close", file.path, let_go)
+            finally:
+                let_go()
         else:
             let_go()
 
