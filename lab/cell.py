@@ -139,8 +139,11 @@ class Cell:
 
     def on_all(self, act: Callable[[Machine], None]) -> None:
         """On all nodes at once: each waits for its own slow machine."""
-        with ThreadPoolExecutor(len(self.nodes)) as pool:
+        pool = ThreadPoolExecutor(len(self.nodes))
+        try:
             list(pool.map(act, self.nodes))
+        finally:
+            pool.shutdown(wait=False)  # on Ctrl-C nobody waits for an answer: switching the machines off ends them all
 
     # vcsd and vcsctl on a node.
 

@@ -35,7 +35,6 @@ Clocks.now = Machine.now = lambda self: datetime.now(UTC) + timedelta(seconds={s
 HEARTBEAT_S = 1.0
 SILENT_AFTER_S = 3 * HEARTBEAT_S
 POLL_BUSY_S = 0.1
-POLL = f"poll: 300ms\npoll_busy: {POLL_BUSY_S * 1000:.0f}ms\n"
 
 
 class Node(Site):
@@ -44,8 +43,14 @@ class Node(Site):
         self.name = name
         self.shared.parent.mkdir(parents=True)
         self.shared.symlink_to(shared)
-        own = "" if "node:" in configuration else f"node: {name}\n"
-        self.configure(f"{own}heartbeat: {HEARTBEAT_S:g}s\n{POLL}{configuration}")
+        keys = {
+            "node": name,
+            "heartbeat": f"{HEARTBEAT_S:g}s",
+            "poll": "300ms",
+            "poll_busy": f"{POLL_BUSY_S * 1000:.0f}ms",
+        }
+        defaults = "".join(f"{key}: {value}\n" for key, value in keys.items() if f"{key}:" not in configuration)
+        self.configure(defaults + configuration)
 
     def processes(self) -> list[int]:
         """Its vcsd, runners and jobs, and the commands given to it."""
@@ -93,7 +98,7 @@ class Cell:
             self.add(name, configuration)
 
     def add(self, name: str, configuration: str = "") -> Node:
-        """`configuration` is the end of its vcs.yaml, which may give it another node name."""
+        """`configuration` is part of its vcs.yaml, and counts before what all nodes have."""
         self.nodes[name] = Node(self.root / name, name, self.shared, configuration)
         return self.nodes[name]
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cell import CLOCK_AHEAD, Cell, Node, signal_each
+from cell import CLOCK_AHEAD, HEARTBEAT_S, Cell, Node, signal_each
 from checker import Asked, Forbidden
 from judge import Judge
 from load import GROUPS, Load, Service
@@ -33,6 +33,7 @@ NODES = ("a", "b", "c", "d")
 FAST, FAST_BY_S = "d", 3  # the node whose clock is ahead, still near enough to claim slots
 CALM_BOUND_S = 40.0  # silence is noticed after three heartbeats; the rest is the work that waits, on a busy machine
 MOST_IMPAIRED = 2  # nodes at once
+NOTICED_AFTER_S = 1.5 * HEARTBEAT_S
 TICK_S = 0.05
 # What is done how often, on average, each second.
 LOAD = {"ask": 6.0, "cancel": 0.15, "stop": 0.15, "toggle": 0.15, "drain": 0.06}
@@ -71,6 +72,8 @@ class Chaos:
         self.toggled: set[str] = set()
         self.commands: list[subprocess.Popen[bytes]] = []
         self.impaired: set[str] = set()
+        self.starting: set[str] = set()
+        self.struck_at: dict[str, float] = {}  # node → when a runner of it was killed
         self.later: list[Later] = []
         self.count: Counter[str] = Counter()
         self.say = say
@@ -85,6 +88,7 @@ class Chaos:
             while self.later and self.later[0].at <= now:
                 heapq.heappop(self.later).act()
             self._note_drained()
+            self._note_started()
             for what, rate in {**LOAD, **FAULTS}.items():
                 if self.chance.random() < rate * TICK_S and self._do(what):
                     self.count[what] += 1
@@ -191,9 +195,14 @@ class Chaos:
 
     # What goes wrong.
 
+    # Where vcsd is silent for long and a runner is killed, too, nobody can end what that one leaves: the gap that the
+    # documents name. So a runner is killed only where vcsd can take notice.
+
     def _impair(self, what: str) -> bool:
         name = self.chance.choice(NODES)
         if name in self.impaired or len(self.impaired) >= MOST_IMPAIRED:
+            return False
+        if time.monotonic() - self.struck_at.get(name, 0.0) < NOTICED_AFTER_S:
             return False
         node = self.cell[name]
         self.impaired.add(name)
@@ -208,16 +217,29 @@ class Chaos:
                 self._at(self.chance.uniform(0.1, 1.0), lambda: (node.kill(), self._start(node)))
             case "pause vcsd":
                 node.pause()
-                self._at(self.chance.uniform(0.3, 6), lambda: (node.resume(), self.impaired.discard(name)))
+                self._at(self.chance.uniform(0.3, 6), lambda: self._resume_vcsd(node))
             case "power off":
                 node.power_off()
                 self._at(self.chance.uniform(0, 8), lambda: self._start(node))
         return True
 
+    def _resume_vcsd(self, node: Node) -> None:
+        node.resume()
+        self._at(NOTICED_AFTER_S, lambda: self.impaired.discard(node.name))
+
     def _start(self, node: Node) -> None:
         node.start(until_it_answers=False)
         self._log(f"started vcsd on {node.name}")
-        self.impaired.discard(node.name)
+        self.starting.add(node.name)
+
+    def _note_started(self) -> None:
+        """It has begun when its heart beats; the others have noticed a heartbeat later."""
+        states = nodes.read_states(self.cell.paths) if self.starting else {}
+        for name in list(self.starting):
+            vcsd, state = self.cell[name].vcsd, states.get(name)
+            if vcsd is not None and state is not None and state.value.pid == vcsd.pid:
+                self.starting.discard(name)
+                self._at(NOTICED_AFTER_S, lambda name=name: self.impaired.discard(name))
 
     def _strike(self, what: str) -> bool:
         """At one of the runs that say that they are under way."""
@@ -228,6 +250,10 @@ class Chaos:
         one = self.chance.choice(live)
         verb, _, whom = what.partition(" ")
         pid = one.runner if whom == "runner" else one.pid
+        if what == "kill runner":
+            if one.execution.node in self.impaired:
+                return False
+            self.struck_at[one.execution.node] = time.monotonic()
         self._log(f"{what} of {one.execution.run} on {one.execution.node}")
         if verb == "kill":
             signal_each([pid], signal.SIGKILL)
@@ -248,8 +274,8 @@ class Chaos:
 
     def calm(self) -> float:
         """Heals everything; the seconds until nothing waits, runs or lacks its outcome."""
-        for one in sorted(self.later):
-            one.act()
+        while self.later:
+            heapq.heappop(self.later).act()
         for node in list(self.drained):
             self._resume(node)
         for name in sorted(self.toggled):

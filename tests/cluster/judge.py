@@ -17,6 +17,8 @@ from vcsctl.store import locks, queue, state
 from vcsctl.store.paths import TEMPORARY_PREFIX
 from vcsctl.store.records import Faults
 
+SETTLED_AFTER_S = 10.0  # by then all have put their schedules on record, from when on slots count
+
 
 @dataclass(slots=True)
 class Judge:
@@ -88,8 +90,8 @@ class Judge:
 
     def _due(self) -> list[Due]:
         """Each minute of the trouble, for whatever was never disabled."""
-        first = (self.began_at // 60 + 2) * 60
-        minutes = [first + 60 * number for number in range(int(max(0, self.calm_at - first) // 60))]
+        first = ((self.began_at + SETTLED_AFTER_S) // 60 + 1) * 60
+        minutes = range(int(first), int(self.calm_at), 60)
         keys = [
             key
             for service in self.load.services

@@ -81,7 +81,7 @@ def test_a_host_name_is_refused_to_a_second_machine_while_the_first_lives(cell_o
 def test_a_group_is_handed_from_node_to_node_within_one_busy_poll(cell_of: CellOf, witness: Witness) -> None:
     cell = cell_of("a", "b")
     for node in ("a", "b"):
-        cell.unit(f"on-{node}", f"{MANUAL}nodes: [{node}]\ngroups: [g]\nexec: {witness.command('g', 0.15)}\n")
+        cell.unit(f"on-{node}", f"{MANUAL}nodes: [{node}]\ngroups: [g]\nexec: {witness.command('g', 0.1)}\n")
     cell.start()
     asked_at = []
     for number in range(HAND_OVERS + 1):

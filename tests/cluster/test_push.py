@@ -13,7 +13,7 @@ from cell import Cell
 from witness import Witness, broken_promises
 
 MANUAL = "schedule: periodical\nperiod: 60\nenabled: false\n"
-ROUNDS = 8
+ROUNDS = 6
 CellOf = Callable[..., Cell]
 
 

@@ -138,7 +138,7 @@ def test_locks_that_a_hung_node_loses_go_to_another_when_its_command_is_dead(cel
         mount.end()
         cell["b"].until(lambda: cell["b"].history("on-b") and cell["b"].history("on-a"), "b has taken over")
         assert [row["outcome"] for row in cell["b"].history("on-b")] == ["ok"]
-        assert [(row["outcome"], row["node"]) for row in cell["b"].history("on-a")] == [("lost", "b")]
+        assert [(row["outcome"], row["cause"]) for row in cell["b"].history("on-a")] == [("lost", "node-died")]
         assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
         mount.mount()
         cell["a"].until(cell["a"].wake, "vcsd on a carries on when its mount is there")

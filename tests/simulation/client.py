@@ -216,6 +216,8 @@ class Client:
     # Locks.
 
     def try_lock(self, file: OpenFile) -> bool:
+        if file not in self.open_files:
+            return False  # asked for on a soft mount, given up, closed: the server frees what it gave with the closing
         other = self._locked.get(file.inode)
         if other is not None and other is not file:
             return False

@@ -68,7 +68,7 @@ class Posix:
 
     O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL = os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_EXCL
     O_APPEND, O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK = os.O_APPEND, os.O_CLOEXEC, os.O_NOFOLLOW, os.O_NONBLOCK
-    O_DIRECTORY, O_DIRECT = os.O_DIRECTORY, os.O_DIRECT
+    O_DIRECTORY = os.O_DIRECTORY
     path = posixpath
     strerror = staticmethod(os.strerror)
     waitstatus_to_exitcode = staticmethod(os.waitstatus_to_exitcode)

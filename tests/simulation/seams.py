@@ -21,6 +21,7 @@ from tests.simulation.posix import Posix
 from tests.simulation.scheduler import Scheduler
 from vcsctl import steps
 from vcsctl.runners import leftovers, oneshot
+from vcsctl.store import opening
 from vcsctl.vcsd import loop
 
 _HURRIED_PAUSE_S = 0.25  # a hundred passes in the first second of each wait would only cost time
@@ -106,13 +107,11 @@ class _Cgroups:
 def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> Iterator[None]:
     """For one simulation. `say` hears what vcsd would write to its log and a runner to its own."""
     filelock = SimpleNamespace(lock_descriptor=posix.lock_descriptor, unlock_descriptor=posix.unlock_descriptor)
-    # The flags of an open file are of no account here.
-    fcntl = SimpleNamespace(fcntl=lambda *_: 0, F_GETFL=0, F_SETFL=0)
-    instead = {"os": posix, "filelock": filelock, "fcntl": fcntl, "say": say}
     groups = _Cgroups(scheduler)
-    instead |= {"time": _Time(scheduler), "cgroups": groups}
+    instead = {"os": posix, "filelock": filelock, "time": _Time(scheduler), "cgroups": groups, "say": say}
     saved: list[tuple[Any, str, Any]] = [
         (oneshot, "_note", oneshot._note),
+        (opening, "_on_nfs", opening._on_nfs),
         (steps, "observer", steps.observer),
         (leftovers, "cgroups", leftovers.cgroups),
         (leftovers, "_has_runner", leftovers._has_runner),
@@ -125,6 +124,7 @@ def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> 
     setattr(leftovers, "cgroups", groups)  # noqa: B010 - of another type
     leftovers._has_runner = groups.has_runner
     setattr(oneshot, "_note", say)  # noqa: B010
+    opening._on_nfs = lambda path: False  # a matter of the kernel's list of mounts
     loop._HURRIED_PAUSE_S = _HURRIED_PAUSE_S
     try:
         yield

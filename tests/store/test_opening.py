@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from vcsctl.store.opening import again_where_stale, directly, open_direct, open_shared
+from vcsctl.store.opening import again_where_stale, is_nfs, open_direct, open_shared
 
 DISK = Path(__file__).parent  # what pytest's own temporary directory lies on differs from machine to machine
 
@@ -37,13 +37,26 @@ def test_it_opens_as_usual(folder: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_a_disk_refuses_directly_goes_the_usual_way(folder: Path) -> None:
-    path = folder / "lock"
-    descriptor = open_direct(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+MOUNTS = """\
+22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
+40 22 0:52 / /var/lib/vcs/shared rw,relatime shared:9 - nfs4 10.0.0.1:/ rw,vers=4.2,local_lock=none
+41 22 0:53 / /mnt/my\\040old rw,relatime - nfs 10.0.0.1:/srv rw,vers=3
+42 22 0:54 / /mnt/gluster rw - fuse.glusterfs 10.0.0.1:/nfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("254:1", False), ("0:52", True), ("0:53", True), ("0:54", False), ("0:5", False)]
+)
+def test_only_nfs_is_opened_directly(device: str, expected: bool) -> None:
+    assert is_nfs(MOUNTS, device) is expected
+
+
+def test_a_lock_file_is_written_as_it_comes(folder: Path) -> None:
+    descriptor = open_direct(str(folder / "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        for content in (b"1 bill1", b"2 bill2"):
-            assert directly(descriptor, lambda text=content: os.pwrite(descriptor, text, 0)) == 7
-            assert directly(descriptor, lambda: os.pread(descriptor, 256, 0)) == content
+        assert os.pwrite(descriptor, b"1 bill1", 0) == 7
+        assert os.pread(descriptor, 256, 0) == b"1 bill1"
     finally:
         os.close(descriptor)
 

@@ -18,7 +18,7 @@ import filelock
 
 from vcsctl.errors import RefusedError
 from vcsctl.store.files import named_faults
-from vcsctl.store.opening import directly, open_direct, open_shared
+from vcsctl.store.opening import open_direct, open_shared
 from vcsctl.store.paths import Paths
 
 _CONTENT_SIZE = 256
@@ -63,7 +63,7 @@ class HeldLock:
     def prove(self) -> None:
         """The only proof of still holding it: on a lost lock flock() and fstat() say yes, writing out says EIO."""
         with named_faults("prove the lock", self.path):
-            directly(self.descriptor, lambda: os.pwrite(self.descriptor, self.content, 0))
+            os.pwrite(self.descriptor, self.content, 0)
             os.fdatasync(self.descriptor)
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class HeldLock:
             os.close(self.descriptor)
 
     def next_fence(self) -> int:
-        content = directly(self.descriptor, lambda: os.pread(self.descriptor, _CONTENT_SIZE, 0))
+        content = os.pread(self.descriptor, _CONTENT_SIZE, 0)
         if not content:
             return 1
         if match := _CONTENT.fullmatch(content):

@@ -8,6 +8,8 @@ opens with O_DIRECT asks for none.
 And a process that ends waits until what was written through its descriptors has reached the server, its own or a
 copy's. The locks' descriptors are inherited by a job and all that it starts: while the server was away, a job could not
 even end a `sleep`. What is written directly leaves nothing to wait for.
+
+Only over NFS: it takes anything directly, other file systems whole blocks or nothing.
 """
 
 from __future__ import annotations
@@ -20,34 +22,41 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _STALE_TRIES = 3  # a heartbeat is replaced every few seconds: it is not met so often in a row
+_is_nfs: dict[int, bool] = {}  # device → what lies there, as far as this process has asked
 
 
 def open_shared(path: str, flags: int, mode: int = 0o777) -> int:
-    """As os.open, without O_EXCL and O_APPEND: no delegation, and then the usual way of reading and writing."""
+    """As os.open, without leaving a delegation; reading and writing go the usual way."""
     descriptor = open_direct(path, flags, mode)
-    _take_back(descriptor)
+    if _on_nfs(path):
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & os.O_NONBLOCK)
     return descriptor
 
 
 def open_direct(path: str, flags: int, mode: int = 0o777) -> int:
-    """The same, for reading and writing directly; each call on the descriptor goes through `directly`."""
-    try:
-        return os.open(path, flags | os.O_DIRECT, mode)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system, mostly in memory, that has no direct way
-            raise
-        return os.open(path, flags, mode)
+    """The same, and over NFS what is written goes to the server at once and past this machine's memory."""
+    return os.open(path, flags | os.O_DIRECT if _on_nfs(path) else flags, mode)
 
 
-def directly(descriptor: int, call: Callable[[], T]) -> T:
-    """Disks take only whole blocks directly, NFS takes anything: where it is refused, all goes the usual way."""
-    try:
-        return call()
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        _take_back(descriptor)
-        return call()
+def _on_nfs(path: str) -> bool:
+    device = os.stat(os.path.dirname(path)).st_dev
+    if (known := _is_nfs.get(device)) is None:
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError:
+            return False
+        known = _is_nfs[device] = is_nfs(text, f"{os.major(device)}:{os.minor(device)}")
+    return known
+
+
+def is_nfs(mountinfo: str, device: str) -> bool:
+    """Whether a device is a mount of an NFS server, by the kernel's list."""
+    for line in mountinfo.splitlines():
+        own, _, filesystem = line.partition(" - ")
+        if own.split(" ")[2:3] == [device]:
+            return filesystem.partition(" ")[0] in ("nfs", "nfs4")
+    return False
 
 
 def again_where_stale(call: Callable[[], T]) -> T:
@@ -59,7 +68,3 @@ def again_where_stale(call: Callable[[], T]) -> T:
             if error.errno != errno.ESTALE:
                 raise
     return call()
-
-
-def _take_back(descriptor: int) -> None:
-    fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_DIRECT)
