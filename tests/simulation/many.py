@@ -44,7 +44,7 @@ def judge_without(task: tuple[str, int]) -> Verdict:
         return judge(seed)
 
 
-def first_caught(pool: Pool, guard: str, seeds: Iterable[int], at_once: int = 4) -> Verdict | None:
+def first_caught(pool: Pool, guard: str, seeds: Iterable[int], at_once: int = 2) -> Verdict | None:
     """The first seed that notices that a guard is missing."""
     tasks = iter([(guard, seed) for seed in seeds])
     while batch := list(islice(tasks, at_once)):
