@@ -12,6 +12,7 @@ from tests.simulation.operators import Operators
 from tests.simulation.scheduler import Process
 from tests.simulation.script import LEASE_S, cell, each_minute, once
 from tests.simulation.world import NOON
+from vcsctl.store import locks
 
 SEEDS = range(4)
 seeds = pytest.mark.parametrize("seed", SEEDS)
@@ -201,3 +202,58 @@ def test_a_reservation_for_an_entry_that_nobody_can_claim_blocks_nobody(seed: in
         assert len(begun) == 5
         assert all(at - 60.0 * number < 25.0 for number, at in enumerate(begun)), begun
         assert not script.ran("b")
+
+
+# What the simulation itself has found.
+
+
+@seeds
+def test_a_lock_that_another_node_only_tried_does_not_make_a_run_live_for_ever(seed: int) -> None:
+    """n1 dies between claim and start; when it looks again another holds the KEY's lock for a moment."""
+    with cell(seed, 1, once("a", "g")) as script:
+
+        def try_it() -> None:
+            lock = locks.try_lock(script.paths.key_lock("a"))
+            assert lock is not None
+            script.scheduler.sleep(5.0)
+            script.posix.close(lock.descriptor)
+
+        def die(process: Process) -> None:
+            script.at(0.5, lambda: script.ask(try_it) and None)
+            script.kill(process)
+
+        script.upon("n1 vcsd", "link", "/running/", die, done=True)
+        script.until(60.0)
+        found, rows = script.verdict(30.0)
+        assert not found
+        assert rows["a.1"].outcome == "ok"
+        assert script.witness.executions[0].began_at < NOON + 20.0
+
+
+@seeds
+def test_a_node_does_not_take_its_own_former_life_for_another_machine(seed: int) -> None:
+    """It boots while it is drained, and is resumed: the news is told before the next heartbeat has looked around."""
+    with cell(seed, 2, each_minute("a", "g", nodes=("n1",))) as script:
+        n1 = script.node("n1")
+        script.at(5.0, lambda: script.drain("n1"))
+        script.at(10.0, n1.power_off)
+        script.at(20.0, lambda: script.boot(n1))
+        script.at(20.5 + seed, lambda: script.resume("n1"))
+        script.until(130.0)
+        found, rows = script.verdict(125.0)
+        assert not found
+        assert len(rows) == 3
+
+
+@seeds
+def test_a_retry_that_waits_asks_nothing_of_the_share_again_and_again(seed: int) -> None:
+    with cell(seed, 1, once("a", "g", on_lost="rerun")) as script:
+        script.upon("n1 runner", "link", r"/1\.started$", script.kill, done=True)
+        script.at(0.5, lambda: script.drain("n1"))
+        script.until(15.0)
+        script.posix.calls.clear()
+        script.until(45.0)
+        assert script.posix.calls["link"] + script.posix.calls["unlink"] < 10, script.posix.calls
+        script.resume("n1")
+        script.until(60.0)
+        assert [run for run, _ in script.ran("a")] == ["a.2"]
