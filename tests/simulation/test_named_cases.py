@@ -247,13 +247,14 @@ def test_a_node_does_not_take_its_own_former_life_for_another_machine(seed: int)
 
 @seeds
 def test_a_retry_that_waits_asks_nothing_of_the_share_again_and_again(seed: int) -> None:
-    with cell(seed, 1, once("a", "g", on_lost="rerun")) as script:
-        script.upon("n1 runner", "link", r"/1\.started$", script.kill, done=True)
-        script.at(0.5, lambda: script.drain("n1"))
-        script.until(15.0)
+    """a.1 is killed, b takes the group for long, and the second attempt of a waits for it."""
+    with cell(seed, 1, once("a", "g", on_lost="rerun"), once("b", "g")) as script:
+        script.conduct = lambda job: Conduct(40.0 if job.claim.key == "b" else 1.0)
+        script.upon("n1 runner a.1", "link", r"/1\.started$", script.kill, done=True)
+        script.until(10.0)
         script.posix.calls.clear()
-        script.until(45.0)
+        script.until(35.0)
         assert script.posix.calls["link"] + script.posix.calls["unlink"] < 10, script.posix.calls
-        script.resume("n1")
         script.until(60.0)
-        assert [run for run, _ in script.ran("a")] == ["a.2"]
+        assert script.ran("a") == [("a.2", "n1")]
+        assert script.ran("b") == [("b.1", "n1")]
