@@ -204,6 +204,31 @@ def test_a_reservation_for_an_entry_that_nobody_can_claim_blocks_nobody(seed: in
         assert not script.ran("b")
 
 
+@seeds
+@pytest.mark.parametrize("off_s", [3.0, -3.0])
+def test_two_clocks_three_seconds_apart_repeat_no_slot(seed: int, off_s: float) -> None:
+    with cell(seed, 2, each_minute("a", "g"), each_minute("b", "g")) as script:
+        script.node("n2").clock_offset_s = off_s
+        script.until(200.0)
+        found, rows = script.verdict(190.0)
+        assert not found
+        assert sorted(row.outcome for row in rows.values()) == ["ok"] * 8
+
+
+@seeds
+@pytest.mark.parametrize("off_s", [30.0, -30.0])
+def test_a_clock_that_is_half_a_minute_off_claims_nothing_and_says_so(seed: int, off_s: float) -> None:
+    with cell(seed, 2, each_minute("a", "g", nodes=("n2",)), each_minute("b", "g")) as script:
+        script.node("n2").clock_offset_s = off_s
+        script.until(130.0)
+        assert not script.verdict(125.0)[0]
+        assert {node for _, node in script.ran("b")} == {"n1"}
+        assert not script.ran("a")
+        published = script.disk.find("/share/nodes/n2.json")
+        assert published is not None
+        assert b"the clock of node n2 is 30 s" in published[0].data
+
+
 # What the simulation itself has found.
 
 
