@@ -284,8 +284,8 @@ class Client:
             parts, file.unwritten = file.unwritten, []
 
             def late() -> None:
-                if not file.lost:
-                    for offset, data in parts:
+                for offset, data in () if file.lost else parts:
+                    with contextlib.suppress(OSError):  # nobody is left who could be told
                         self.server.disk.write(file.inode, data, offset)
 
             self.when_healed(late)

@@ -23,6 +23,7 @@ class Operators:
         self.world = world
         self.random = random
         self.kinds: set[str] = set()
+        self._disabled: set[str] = set()  # one operator at a time: who enables ends what another was told
 
     def plan(self, until: float) -> None:
         """A few commands at moments of the seed's choice."""
@@ -100,18 +101,22 @@ class Operators:
 
     def disable(self, name: str, node: Node, for_s: float) -> None:
         """Writes first and looks then: what it tells to be disabled starts no slot until it is enabled again."""
+        if name in self._disabled:
+            return
+        self._disabled.add(name)
         world = self.world
         keys = [name, *(f"{name}@{one.name}" for one in world.nodes)]
         told: list[int] = []
 
         def work() -> None:
-            before = {key: claim.fence for key in keys if (claim := self._newest(key))}
+            before = {key: claim.fence for key in keys if (claim := self._unfinished(key))}
             if not self._change(name, {"enabled": "false"}, node):
                 return
             for key in keys:
-                claim = self._newest(key)
-                new = claim is not None and claim.fence != before.get(key)
-                if claim is not None and new and self._really_started(key, claim.__eq__):
+                claim = self._unfinished(key)
+                if claim is not None and before.get(key) == claim.fence:
+                    world.tell(f"{claim.run_id} goes on")
+                elif claim is not None and self._really_started(key, claim.__eq__):
                     world.tell(f"already started {claim.run_id}")
                 else:
                     told.append(len(world.witness.disabled))
@@ -121,8 +126,8 @@ class Operators:
             for number in told:
                 off = world.witness.disabled[number]
                 world.witness.disabled[number] = replace(off, to_at=world.scheduler.now)
-            told.clear()
             self._change(name, {"enabled": "true"}, world.outside)
+            self._disabled.discard(name)
 
         disabling = world.ask(work, node)
 
@@ -135,9 +140,9 @@ class Operators:
 
         world.scheduler.at(world.scheduler.now + for_s, end)
 
-    def _newest(self, key: str) -> Claim | None:
+    def _unfinished(self, key: str) -> Claim | None:
         found = state.read_key(self.world.paths, key, Faults())
-        return found.run.value if found.run else None
+        return found.run.value if found.run and not found.end else None
 
     def stop(self, key: str, node: Node) -> None:
         world = self.world

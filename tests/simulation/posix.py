@@ -146,7 +146,9 @@ class Posix:
         file = OpenFile(client, inode, path, writable=writes)
         file.position = -1 if flags & os.O_APPEND else 0
         client.open_files.add(file)
-        descriptor = next(number for number in range(3, 4096) if number not in process.files)
+        descriptor = 3
+        while descriptor in process.files:
+            descriptor += 1
         process.files[descriptor] = file
         return descriptor
 
@@ -325,20 +327,24 @@ class Posix:
             client.made(path)
 
     def listdir(self, path: str) -> list[str]:
-        return [entry.name for entry in self._entries("listdir", path)]
-
-    def scandir(self, path: str) -> Listing:
-        return Listing(self._entries("scandir", path))
-
-    def _entries(self, call: str, path: str) -> list[Entry]:
         client: Client = self._process().node.client
 
-        def look() -> list[Entry]:
+        def look() -> list[str]:
             folder = client.server.disk.folder(path)
             client.listed(path)
-            return [Entry(name, inode.number) for name, (inode, _) in folder.names.items()]
+            return list(folder.names)
 
-        return self._look(call, look)
+        return self._look("listdir", look)
+
+    def scandir(self, path: str) -> Listing:
+        client: Client = self._process().node.client
+
+        def look() -> Listing:
+            folder = client.server.disk.folder(path)
+            client.listed(path)
+            return Listing([Entry(name, inode.number) for name, (inode, _) in folder.names.items()])
+
+        return self._look("scandir", look)
 
     # The rest.
 

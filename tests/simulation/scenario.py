@@ -22,8 +22,8 @@ def draw_setting(random: Random) -> Setting:
     """Mostly a few nodes on a file server; sometimes one machine with a disk of its own, sometimes many nodes."""
     luck = random.random()
     local = luck < 0.12
-    many = random.randint(20, 50) if luck > 0.997 else random.randint(6, 12) if luck > 0.97 else 0
-    nodes = 1 if local else many or random.choice((2, 2, 2, 3, 3, 4))
+    many = random.randint(20, 50) if luck > 0.998 else random.randint(4, 9) if luck > 0.95 else 0
+    nodes = 1 if local else many or random.choice((2, 2, 2, 3, 3))
     names = [f"n{number + 1}" for number in range(nodes)]
     lease_s = None if local else random.choice((12.0, 12.0, 18.0, 30.0))
     hard_on_locks = lease_s == 12.0 and random.random() < 0.35
@@ -39,7 +39,7 @@ def draw_setting(random: Random) -> Setting:
         server_offset_s=random.choice((0.0, random.uniform(-2.0, 2.0))),
         fair_after_s=random.choice((10.0, 20.0)),
         began_at=NOON - random.uniform(6.0, 20.0),
-        heartbeat_s=3.0 if hard_on_locks else 5.0,
+        heartbeat_s=3.0 if hard_on_locks else random.choice((4.0, 8.0)),
         longest_s=5 * lease_s if hard_on_locks and lease_s else random.choice((1.0, 4.0, 12.0)),
         hard_on_locks=hard_on_locks,
         with_cgroups=random.random() < 0.7,

@@ -15,6 +15,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.scheduler import Scheduler
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import to_text
+from vcsctl.domain.unit import stops_on_storage_loss
 from vcsctl.runners.oneshot import Job
 
 _RECORD = re.compile(r".*/state/([^/]+)/(\d+)(\.end)?\.json")
@@ -40,6 +41,7 @@ class Witness:
         self._declared: dict[str, dict[str, set[str]]] = {}  # node → service → groups, as published last
         self._in_group_since: dict[tuple[str, str], float] = {}  # service and group, while some node declares it
         self._wished_drained: set[str] = set()
+        self._going_on: set[str] = set()  # runs that do not stop when they lose their locks
 
     # Names on the share, at the moment at which they are there.
 
@@ -64,6 +66,7 @@ class Witness:
         """Of a claim: each row that must come of it."""
         if is_end:
             self._ended.add(run)
+            self._let_go(run)
             return
         claim, now = json.loads(data), self._scheduler.now
         rows = [f"{run}+{number}" for number, _ in enumerate(claim.get("dropped", ()), 1)]
@@ -86,11 +89,24 @@ class Witness:
             self._in_group_since[pair] = self._scheduler.now
             self._joined(pair, self._scheduler.now, inf)
 
+    def _let_go(self, run: str) -> None:
+        """A run that goes on without its locks (`on_storage_loss: continue`) may have its outcome before it ends: then
+        it no longer counts as holding what a push gave it."""
+        for number, execution in enumerate(self.executions):
+            if execution.run == run and execution.ended_at is None and run in self._going_on:
+                now = self._scheduler.now
+                joined = {
+                    group: tuple((since, min(until, now)) for since, until in spans)
+                    for group, spans in execution.joined.items()
+                }
+                self.executions[number] = replace(execution, joined=joined)
+
     def _joined(self, pair: tuple[str, str], since: float, until: float) -> None:
         """Tells the executions of a service that live: it came into a group, or left it."""
         service, group = pair
         for number, execution in enumerate(self.executions):
-            if execution.ended_at is None and execution.key.partition("@")[0] == service:
+            let_go = execution.run in self._going_on and execution.run in self._ended
+            if execution.ended_at is None and not let_go and execution.key.partition("@")[0] == service:
                 before = (one for one in execution.joined.get(group, ()) if one[0] != since)
                 joined = {**execution.joined, group: (*before, (since, until))}
                 self.executions[number] = replace(execution, joined=joined)
@@ -124,6 +140,8 @@ class Witness:
                 joined=joined,
             )
             self.executions.append(execution)
+            if not stops_on_storage_loss(job.unit):
+                self._going_on.add(claim.run_id)
 
             def over() -> None:
                 self.executions[number] = replace(self.executions[number], ended_at=self._scheduler.now)

@@ -43,7 +43,7 @@ class Setting:
     began_at: float = NOON - 20.0
     soft_s: float | None = None  # of a soft mount: after so long without an answer a call fails
     poll_s: float = 4.0
-    poll_busy_s: float = 1.0
+    poll_busy_s: float = 1.5
     heartbeat_s: float = 5.0
     fair_after_s: float = 20.0
     jitter_s: float = 0.2
