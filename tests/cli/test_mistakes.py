@@ -263,8 +263,10 @@ def test_a_fault_of_the_program_itself_is_one_line(site: Site) -> None:
     site.unit("calculator", UNIT)
     site.start()
     path = next(site.shared.glob("nodes/*.units.json"))
-    path.write_text(json.dumps({"node": "x", "timezone": "UTC", "units": {"calculator": {}}, "problems": []}))
+    published = json.loads(path.read_text())
+    published["units"]["calculator"]["plain"]["groups"] = 5
+    path.write_text(json.dumps(published))
     done = shell(site, "$V status")
     assert done.returncode == 1
-    assert done.stderr.startswith("vcsctl: a fault of vcsctl itself (KeyError: ")
+    assert done.stderr.startswith("vcsctl: a fault of vcsctl itself (TypeError: ")
     assert "Traceback" in shell(site, "$V status", VCS_DEBUG="1").stderr

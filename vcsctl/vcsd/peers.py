@@ -143,10 +143,9 @@ def _told(row: dict[str, Any]) -> Told | None:
     plain = row.get("plain")
     if row.get("masked") or not isinstance(plain, dict):
         return None
-    key, missing = row.get("key"), row.get("missing")
-    return Told(
-        bool(key), "@" in str(key), tuple(map(str, plain.get("groups") or ())), str(missing) if missing else None
-    )
+    key, missing, groups = row.get("key"), row.get("missing"), plain.get("groups")
+    names = tuple(map(str, groups)) if isinstance(groups, list | tuple) else ()
+    return Told(bool(key), "@" in str(key), names, str(missing) if missing else None)
 
 
 def _differences(own: Catalog, other: Catalog) -> dict[str, Told | None]:
