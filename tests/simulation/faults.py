@@ -234,8 +234,9 @@ class Faults:
         if not done:
             self._done[kind] = self._done.get(kind, 0) + 1
         for aim in [aim for aim in self._aims if aim[:3] == (kind, self._done.get(kind, 0), done)]:
-            self._aims.remove(aim)
-            self._hit(process, aim[3])
+            if aim in self._aims:  # a first hit may have stopped this process, and it was calm when it went on
+                self._aims.remove(aim)
+                self._hit(process, aim[3])
 
     def _hit(self, process: Process, what: str) -> None:
         node: Node = process.node
