@@ -35,9 +35,11 @@ class Execution:
     def decided(self) -> float:
         return self.began_at if self.decided_at is None else self.decided_at
 
-    def holds(self, group: str, at: float) -> bool:
-        """Whether it counts as holding a group, for whoever decides then."""
-        return group in self.groups or any(since < at < until for since, until in self.joined.get(group, ()))
+    def holds(self, group: str, decided: float, began: float) -> bool:
+        """Whether it counts as holding a group, for one that decided and began then: all the time between. One that
+        looks for the last time between the two may find that it has left the group."""
+        joined = self.joined.get(group, ())
+        return group in self.groups or any(since < decided and began < until for since, until in joined)
 
     @property
     def end(self) -> float:
@@ -184,8 +186,8 @@ def _together(executions: Sequence[Execution]) -> Iterator[str]:
         for execution in sorted(members, key=lambda one: (one.began_at, one.run)):
             running = [other for other in running if other.end > execution.began_at]
             for other in running:
-                at = execution.decided
-                if kind == "KEY" or (execution.holds(group, at) and other.holds(group, at)):
+                when = execution.decided, execution.began_at
+                if kind == "KEY" or (execution.holds(group, *when) and other.holds(group, *when)):
                     yield f"together in {shared}: {other} and {execution}"
             running.append(execution)
 

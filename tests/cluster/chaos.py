@@ -331,6 +331,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     arguments = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started us with SIGINT ignored
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))  # and the cell is ended on the way out
     root = Path(tempfile.mkdtemp(prefix="chaos."))
     found = run(root, arguments.seed, arguments.minutes * 60, lambda text: print(text, flush=True))
     print("\n".join(found) if found else "the checker found nothing")

@@ -22,6 +22,7 @@ from vcsctl.store.opening import open_direct, open_shared
 from vcsctl.store.paths import Paths
 
 _CONTENT_SIZE = 256
+_PROOF = b"proved\n"
 _CONTENT = re.compile(rb"(\d{1,18}) ([^\n]*?) *\n")
 
 
@@ -49,21 +50,25 @@ def read_lock_file(path: str) -> LockFile | None:
 
 @dataclass(slots=True)
 class HeldLock:
-    """One lock we hold through `descriptor`; `content` is what the last proof wrote."""
+    """One lock we hold through `descriptor`."""
 
     path: str
     descriptor: int
-    content: bytes = b""
 
     def write(self, fence: int, holder: str) -> None:
         text = f"{fence} {holder}"[: _CONTENT_SIZE - 2]
-        self.content = text.encode("ascii", "replace").ljust(_CONTENT_SIZE - 1) + b"\n"
+        with named_faults("write the lock", self.path):
+            content = text.encode("ascii", "replace").ljust(_CONTENT_SIZE - 1) + b"\n"
+            os.pwrite(self.descriptor, content, 0)
         self.prove()
 
     def prove(self) -> None:
-        """The only proof of still holding it: on a lost lock flock() and fstat() say yes, writing out says EIO."""
+        """The only proof of still holding it: on a lost lock flock() and fstat() say yes, writing out says EIO.
+
+        Written behind the number: a proof that comes late, when the next holder has raised it, must not put back ours.
+        """
         with named_faults("prove the lock", self.path):
-            os.pwrite(self.descriptor, self.content, 0)
+            os.pwrite(self.descriptor, _PROOF, _CONTENT_SIZE)
             os.fdatasync(self.descriptor)
 
     def close(self) -> None:
@@ -74,7 +79,7 @@ class HeldLock:
 
     def next_fence(self) -> int:
         content = os.pread(self.descriptor, _CONTENT_SIZE, 0)
-        if not content:
+        if not content.strip(b"\0"):
             return 1
         if match := _CONTENT.fullmatch(content):
             return int(match[1]) + 1
