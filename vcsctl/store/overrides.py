@@ -34,10 +34,11 @@ class OverridesReader:
 
     def _read_one(self, name: str) -> Override | None:
         path = f"{self._paths.overrides}/{name}"
-        try:
-            status = os.stat(path, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+        with files.named_faults("read", path):
+            try:
+                status = os.stat(path, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
         identity = (status.st_ino, status.st_mtime_ns, status.st_size)
         if name not in self._known or self._known[name][0] != identity:
             stored = records.read(Override, path, self._faults)
