@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from vcsctl.domain.unit import Unit
@@ -130,3 +131,7 @@ class Machine:
 
     def hurry(self) -> Hurry:
         return Hurry()
+
+    def mutex(self) -> AbstractContextManager[object]:
+        """One thread of the runner at a time."""
+        return threading.Lock()
