@@ -163,9 +163,27 @@ class Launcher:
             if claim.key == key:
                 continue
             shared = set(groups) & {*claim.groups, *self.groups_of(claim.service)}
-            if shared and not running.is_over(self.paths, claim.key, claim.fence):
+            if shared and self._counts(claim):
                 return waits_for_group(min(shared), Holder(claim.run_id, claim.node))
         return None
+
+    def _counts(self, claim: Claim) -> bool:
+        """Whether what is in the index holds its groups: not when it has its outcome, nor when it never began and
+        nobody is about to start it. Two such claims whose services a push put together would wait for each other for
+        ever; whoever starts one looks around when it has the locks."""
+        if running.is_over(self.paths, claim.key, claim.fence):
+            return False
+        found = self.observer.state(claim.key)
+        waits = found.run is not None and found.run.value.fence == claim.fence and not found.began
+        return not waits or self.is_held(claim.key)
+
+    def is_held(self, key: str) -> bool:
+        """Whether somebody holds a KEY's lock at this moment."""
+        lock = locks.try_lock(self.paths.key_lock(key))
+        if lock is None:
+            return True
+        Grant(lock, {}).close()
+        return False
 
     def groups_of(self, service: str) -> tuple[str, ...]:
         """What any known node declares."""

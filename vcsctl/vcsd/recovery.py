@@ -19,7 +19,7 @@ from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux
 from vcsctl.runners.leftovers import end_leftovers
 from vcsctl.runners.supervise import Run
-from vcsctl.store import files, locks, running
+from vcsctl.store import files, running
 from vcsctl.store.locks import Grant
 from vcsctl.store.records import Stored
 from vcsctl.store.state import KeyState
@@ -48,7 +48,7 @@ class Recovery:
             return Wait(key, waits_for_group(busy, held[busy]), found.run.at)
         grant = launch.take(key, groups)
         if isinstance(grant, str):
-            if self._held_by_key(key):
+            if launch.is_held(key):
                 self._adopt(claim, found)
                 return None
             return Wait(key, grant, found.run.at)
@@ -209,13 +209,6 @@ class Recovery:
         if found.started is None:
             return self.launcher.cgroup_of(claim)
         return found.started.value.cgroup if found.started.value.boot_id == self.launcher.boot_id else None
-
-    def _held_by_key(self, key: str) -> bool:
-        lock = locks.try_lock(self.launcher.paths.key_lock(key))
-        if lock is None:
-            return True
-        Grant(lock, {}).close()
-        return False
 
     def _resolved(self, key: str) -> Idle:
         return Idle(key, "its outcome is on record", self.launcher.clocks.now())
