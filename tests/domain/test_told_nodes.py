@@ -114,3 +114,14 @@ def test_a_reservation_for_which_nobody_comes_lapses_and_returns_when_its_groups
     assert reserving(entries, looks) == []
     looks = count_free_looks(looks, entries, frozenset({"g"}))
     assert reserving(entries, looks) == entries
+
+
+def test_only_what_is_first_in_line_is_looked_at_for_whether_anybody_comes() -> None:
+    """Between two runs the groups are free for a moment: those further back must not lapse while they wait their turn."""
+    first, second, apart = entry("first", 12, "g"), entry("second", 11, "g", "h"), entry("apart", 10, "i")
+    looks = dict[str, int]()
+    for _ in range(RESERVATION_LOOKS + 1):
+        looks = count_free_looks(looks, [second, apart, first], frozenset())
+    assert reserving([first, second, apart], looks) == [second]
+    looks = count_free_looks(looks, [second, first], frozenset())
+    assert looks["second"] == 2  # its turn came with the look that made the first one lapse

@@ -15,6 +15,7 @@ from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.errors import RefusedError, StorageError
 from vcsctl.runners.oneshot import Job
 from vcsctl.store import history, locks
+from vcsctl.store.cell import make_cell
 from vcsctl.store.paths import Paths
 from vcsctl.vcsd.node import MOST_PRUNED_AT_ONCE
 from vcsctl.vcsd.node import Node as CellNode
@@ -90,6 +91,7 @@ class Manager:
         self.clocks = NodeClocks(self.node)
         while True:
             try:
+                make_cell(self.paths)  # each vcsd sees to it: who made it may have been interrupted
                 locks.take_node_lock(self.paths, self.node.name)
                 break
             except StorageError as error:

@@ -8,10 +8,16 @@ from random import Random
 from tests.simulation.faults import Faults
 from tests.simulation.operators import Operators
 from tests.simulation.scenario import CHAOS_MINUTES, draw_conduct, draw_setting
-from tests.simulation.world import NOON, World
+from tests.simulation.world import NOON, Setting, World
 
 CALM_BEFORE_S = 10.0  # the calm begins so long before the slots of a full minute
 QUIET_S = 30.0  # of calm at least
+
+
+def _keys(setting: Setting) -> int:
+    """How many KEYs may want one group at the same time: each has to run once before one of them runs again."""
+    each = (len(unit.nodes) or setting.nodes for unit in setting.catalog.values() if unit.run_on == "each")
+    return sum(each) + sum(unit.run_on == "any" for unit in setting.catalog.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
         world.follow()
     lease_s = setting.lease_s or 10.0
     calm_from = NOON + 60.0 * random.choice(CHAOS_MINUTES) - CALM_BEFORE_S
-    patience_s = 2 * lease_s + 40.0 + 1.5 * setting.longest_s * len(setting.catalog)
+    patience_s = 2 * lease_s + 40.0 + 1.5 * setting.longest_s * _keys(setting)
     faults = Faults(world, random, calm_from)
     about = f"{setting.nodes} nodes, lease {setting.lease_s}, faults: {', '.join(sorted(faults.kinds)) or 'none'}"
     with world.at_work():

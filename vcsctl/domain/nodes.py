@@ -69,8 +69,21 @@ class Entry:
 
 
 def count_free_looks(before: Mapping[str, int], entries: Iterable[Entry], busy: frozenset[str]) -> dict[str, int]:
-    """KEY → how many looks in a row found all groups of its entry free; `busy` are the groups that runs hold."""
-    return {entry.key: 0 if busy & set(entry.groups) else before.get(entry.key, 0) + 1 for entry in entries}
+    """KEY → how many looks in a row found all groups of its entry free, and it the first in line for them.
+
+    `busy` are the groups that runs hold. Between two runs a group is free for a moment: of those further back it tells
+    nothing.
+    """
+    looks, spoken_for = dict[str, int](), set[str]()
+    for entry in sorted(entries, key=lambda entry: (entry.place, entry.key)):
+        looks[entry.key] = before.get(entry.key, 0)
+        if busy & set(entry.groups):
+            looks[entry.key] = 0
+        elif not spoken_for & set(entry.groups):
+            looks[entry.key] += 1
+        if looks[entry.key] <= RESERVATION_LOOKS:
+            spoken_for.update(entry.groups)
+    return looks
 
 
 def reserving(entries: Iterable[Entry], free_looks: Mapping[str, int]) -> list[Entry]:
