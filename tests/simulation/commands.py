@@ -62,27 +62,6 @@ class SimulatedHurry(Hurry):
             self._node.scheduler.wake(self._waiting)
 
 
-class SimulatedMutex:
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._held = False
-        self._waiting: list[Task] = []
-
-    def __enter__(self) -> None:
-        scheduler = self._node.scheduler
-        while self._held:
-            assert scheduler.current is not None
-            self._waiting.append(scheduler.current)
-            scheduler.wait()
-        self._held = True
-
-    def __exit__(self, *_: object) -> None:
-        self._held = False
-        waiting, self._waiting = self._waiting, []
-        for task in waiting:
-            self._node.scheduler.wake(task)
-
-
 class SimulatedMachine(Machine):
     """`began` is told of each executed command and gives back whom to tell when the last of its processes is gone."""
 
@@ -208,9 +187,6 @@ class SimulatedMachine(Machine):
 
     def hurry(self) -> Hurry:
         return SimulatedHurry(self._node)
-
-    def mutex(self) -> SimulatedMutex:
-        return SimulatedMutex(self._node)
 
     def signalled(self, number: int) -> None:
         self.signals.append(number)

@@ -14,8 +14,9 @@ from vcsctl.config import Config
 from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.errors import RefusedError, StorageError
 from vcsctl.runners.oneshot import Job
-from vcsctl.store import history, locks
+from vcsctl.store import history
 from vcsctl.store.cell import make_cell
+from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
 from vcsctl.vcsd.node import MOST_PRUNED_AT_ONCE
 from vcsctl.vcsd.node import Node as CellNode
@@ -89,10 +90,11 @@ class Manager:
 
     def _prepare(self) -> None:
         self.clocks = NodeClocks(self.node)
+        lock = NodeLock(self.paths, self.node.name)
         while True:
             try:
                 make_cell(self.paths)  # each vcsd sees to it: who made it may have been interrupted
-                locks.take_node_lock(self.paths, self.node.name)
+                lock.take()
                 break
             except StorageError as error:
                 self.say(f"{error}; trying again")
@@ -102,6 +104,7 @@ class Manager:
             paths=self.paths,
             timezone=self.timezone,
             machine=Machine(self.node.name, self.node.name, self.node.boot_id),
+            lock=lock,
             fence_after_s=self.config.fence_after,
             cgroup_base="cgroup" if self.with_cgroups else None,
             clocks=self.clocks,

@@ -38,7 +38,8 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
         world.follow()
     lease_s = setting.lease_s or 10.0
     calm_from = NOON + 60.0 * random.choice(CHAOS_MINUTES) - CALM_BEFORE_S
-    patience_s = 2 * lease_s + 40.0 + 1.5 * setting.longest_s * _keys(setting)
+    hand_over_s = setting.poll_busy_s + 2 * setting.jitter_s
+    patience_s = 2 * lease_s + 40.0 + (1.5 * setting.longest_s + hand_over_s) * _keys(setting)
     faults = Faults(world, random, calm_from)
     about = f"{setting.nodes} nodes, lease {setting.lease_s}, faults: {', '.join(sorted(faults.kinds)) or 'none'}"
     with world.at_work():

@@ -12,7 +12,8 @@ from tests.simulation.operators import Operators
 from tests.simulation.scheduler import Process
 from tests.simulation.script import LEASE_S, cell, each_minute, once
 from tests.simulation.world import NOON
-from vcsctl.store import locks
+from vcsctl.domain.run import Request
+from vcsctl.store import locks, queue
 
 SEEDS = range(4)
 seeds = pytest.mark.parametrize("seed", SEEDS)
@@ -283,3 +284,23 @@ def test_a_retry_that_waits_asks_nothing_of_the_share_again_and_again(seed: int)
         script.until(60.0)
         assert script.ran("a") == [("a.2", "n1")]
         assert script.ran("b") == [("b.1", "n1")]
+
+
+@seeds
+def test_a_request_for_a_node_that_a_push_takes_away_is_disposed_of_by_that_node(seed: int) -> None:
+    before = replace(once("c", at="20:00"), run_on="each")
+    after = replace(before, nodes=("n2",))
+    request = Request("r0000000001", "c@n1", "c", "op", "n2")
+    with cell(seed, 2, before) as script:
+        script.until(0.5)  # both are up
+        vcsd = script.managers["n1"].process
+        script.at(1.0, vcsd.stop)
+        script.at(2.0, lambda: script.ask(lambda: queue.enter_request(script.paths, request)) and None)
+        for node in ("n1", "n2"):
+            script.at(3.0, lambda node=node: script.push(node, after))  # type: ignore[misc]
+        script.at(10.0 + seed, vcsd.go_on)
+        script.until(60.0)
+        found, rows = script.verdict(50.0)
+        assert not found
+        assert [(row.key, row.cause, row.requests) for row in rows.values()] == [("c@n1", "masked", (request.id,))]
+        assert not script.disk.folder("/share/queue").names

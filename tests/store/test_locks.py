@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
+
+from vcsctl.errors import RefusedError
 from vcsctl.store import locks
+from vcsctl.store.cell import make_cell
+from vcsctl.store.paths import Paths
 
 
 def test_a_late_proof_does_not_put_back_the_number(tmp_path: Path) -> None:
@@ -29,3 +35,39 @@ def test_a_lock_that_was_only_proved_begins_with_one(tmp_path: Path) -> None:
     lock.prove()
     assert lock.next_fence() == 1
     lock.close()
+
+
+def lost(lock: locks.NodeLock, path: str) -> None:
+    """As after a lease that ran out: the lock is free, and its descriptor fails at every write."""
+    assert lock._lock is not None
+    locks.filelock.unlock_descriptor(lock._lock.descriptor)
+    read_only = os.open(path, os.O_RDONLY)
+    os.dup2(read_only, lock._lock.descriptor)
+    os.close(read_only)
+
+
+def test_a_nodes_lock_that_was_lost_is_taken_anew(tmp_path: Path) -> None:
+    paths = Paths(str(tmp_path))
+    make_cell(paths)
+    lock, path = locks.NodeLock(paths, "bill1"), paths.node_lock("bill1")
+    lock.take()
+    lock.keep()
+    assert locks.read_lock_file(path) == locks.LockFile(1, f"bill1 pid {os.getpid()}")
+    lost(lock, path)
+    free = locks.try_lock(path)
+    assert free is not None
+    free.close()
+    lock.keep()
+    assert locks.try_lock(path) is None
+
+
+def test_a_node_whose_lock_was_lost_to_another_vcsd_is_refused(tmp_path: Path) -> None:
+    paths = Paths(str(tmp_path))
+    make_cell(paths)
+    lock, other = locks.NodeLock(paths, "bill1"), locks.NodeLock(paths, "bill1")
+    lock.take()
+    lost(lock, paths.node_lock("bill1"))
+    other.take()
+    with pytest.raises(RefusedError, match="another vcsd runs as node bill1"):
+        lock.keep()
+    other.keep()

@@ -52,7 +52,7 @@ class KeyView:
     slots_entered_at: datetime | None = None
     requests: tuple[Waiter, ...] = ()
     groups: tuple[str, ...] = ()
-    gone: str = "the unit is gone or masked"
+    gone: str = "the unit is gone, masked or not for this node"
 
 
 @dataclass(frozen=True, slots=True)

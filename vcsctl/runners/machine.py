@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from vcsctl.domain.unit import Unit
@@ -131,7 +130,3 @@ class Machine:
 
     def hurry(self) -> Hurry:
         return Hurry()
-
-    def mutex(self) -> AbstractContextManager[object]:
-        """One thread of the runner at a time."""
-        return threading.Lock()

@@ -317,7 +317,6 @@ class Runner:
         steps.reached("outcome linked")
         running.leave(job.paths, claim.run_id)
         steps.reached("index removed")
-        self.proofs.end()
         job.grant.unlock()
         steps.reached("locks freed")
         self.machine.clean_up()

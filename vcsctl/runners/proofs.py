@@ -24,9 +24,7 @@ class Proofs:
         self._look_for_stop = look_for_stop
         self._machine = machine
         self._hurry = machine.hurry()
-        self._alone = machine.mutex()
         self._running = False
-        self._over = False
 
     def age_s(self) -> float:
         """Seconds since the last good proof began."""
@@ -34,19 +32,10 @@ class Proofs:
 
     def prove(self) -> None:
         """One proof now, in the caller's thread. Raises StorageError when the locks may be another's."""
-        with self._alone:
-            if self._over:
-                return
-            began_s = self._machine.boottime()
-            with contextlib.suppress(NoSpaceError):  # a full disk proves nothing, neither that we hold nor that we lost
-                self._grant.prove()
-                self.began_s = began_s
-
-    def end(self) -> None:
-        """Before the locks are freed. A proof writes into their files: one that came later would put back the number
-        that the next holder has raised."""
-        with self._alone:
-            self._over = True
+        began_s = self._machine.boottime()
+        with contextlib.suppress(NoSpaceError):  # a full disk proves nothing, neither that we hold nor that we lost
+            self._grant.prove()
+            self.began_s = max(self.began_s, began_s)  # the other thread's may have begun later and be back already
 
     def watch(self, period_s: float) -> None:
         """Begins to prove them again and again, once."""
@@ -59,7 +48,7 @@ class Proofs:
         self._hurry.now()
 
     def _watch(self, period_s: float) -> None:
-        while not self._over:
+        while True:
             try:
                 self.prove()
             except StorageError as error:

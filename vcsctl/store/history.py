@@ -89,8 +89,13 @@ def _unwritten(paths: Paths, service: str) -> list[Row]:
 
 
 def _rows_of(path: str) -> Iterator[Row]:
-    """Newest first; a line that is torn or foreign is skipped."""
-    for line in records.lines_backwards(path):
+    """Newest first."""
+    return _decoded(records.lines_backwards(path))
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[Row]:
+    """A line that is torn or foreign is skipped."""
+    for line in lines:
         try:
             yield codec.decode(Row, line)
         except codec.BadRecordError:
@@ -106,7 +111,7 @@ def read_last(paths: Paths) -> dict[str, Row]:
     last: dict[str, Row] = {}
     for name in files.names(paths.nodes):
         if name.endswith(".runs.jsonl"):
-            for row in _rows_of(f"{paths.nodes}/{name}"):
+            for row in _decoded(records.all_lines_backwards(f"{paths.nodes}/{name}")):
                 if row.key not in last or row.at > last[row.key].at:
                     last[row.key] = row
     return last

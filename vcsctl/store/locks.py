@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import filelock
 
-from vcsctl.errors import RefusedError
+from vcsctl.errors import NoSpaceError, RefusedError, StorageError
 from vcsctl.store.files import named_faults
 from vcsctl.store.opening import open_direct, open_shared
 from vcsctl.store.paths import Paths
@@ -78,7 +78,8 @@ class HeldLock:
             os.close(self.descriptor)
 
     def next_fence(self) -> int:
-        content = os.pread(self.descriptor, _CONTENT_SIZE, 0)
+        with named_faults("read the lock", self.path):
+            content = os.pread(self.descriptor, _CONTENT_SIZE, 0)
         if not content.strip(b"\0"):
             return 1
         if match := _CONTENT.fullmatch(content):
@@ -100,17 +101,46 @@ def try_lock(path: str) -> HeldLock | None:
     return None
 
 
-def take_node_lock(paths: Paths, node: str) -> HeldLock:
-    """The lock that makes a node's name one vcsd's. Raises RefusedError while another one has it."""
-    lock = try_lock(paths.node_lock(node))
-    if lock is None:
-        raise RefusedError(f"another vcsd runs as node {node}; stop it, or give this one another name in vcs.yaml")
-    try:
-        lock.write(lock.next_fence(), f"{node} pid {os.getpid()}")
-    except BaseException:
-        lock.close()  # else the next try would meet our own lock and believe in another vcsd
-        raise
-    return lock
+class NodeLock:
+    """The lock that makes a node's name one vcsd's."""
+
+    def __init__(self, paths: Paths, node: str) -> None:
+        self._paths = paths
+        self._node = node
+        self._lock: HeldLock | None = None
+
+    def take(self) -> None:
+        """Raises RefusedError while another vcsd has it."""
+        lock = try_lock(self._paths.node_lock(self._node))
+        if lock is None:
+            raise RefusedError(
+                f"another vcsd runs as node {self._node}; stop it, or give this one another name in vcs.yaml"
+            )
+        try:
+            lock.write(lock.next_fence(), f"{self._node} pid {os.getpid()}")
+        except BaseException:
+            lock.close()  # else the next try would meet our own lock and believe in another vcsd
+            raise
+        self._lock = lock
+
+    def keep(self) -> None:
+        """Takes it anew when it was lost: a file server gives away what it has not heard of for a lease.
+
+        Raises RefusedError when another vcsd was faster.
+        """
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            try:
+                lock.prove()
+            except NoSpaceError:  # which proves nothing
+                pass
+            except StorageError:
+                lock.close()
+                lock = None
+        if lock is None:
+            self.take()
+        else:
+            self._lock = lock
 
 
 def is_the_file_at(path: str, descriptor: int) -> bool:

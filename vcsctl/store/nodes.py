@@ -64,12 +64,17 @@ def publish_state(paths: Paths, state: NodeState) -> None:
     files.replace(paths.node(state.node), codec.encode(state))
 
 
-def read_states(paths: Paths) -> dict[str, Stored[NodeState]]:
-    found = {}
-    for name in files.names(paths.nodes):
+def read_states(paths: Paths, faults: Faults | None = None) -> dict[str, Stored[NodeState]]:
+    """Node → its heartbeat. What cannot be read is left out, and is among the `faults`."""
+    faults = Faults() if faults is None else faults
+    found, names = {}, files.names(paths.nodes)
+    for path in [path for path in faults.problems if os.path.dirname(path) == paths.nodes]:
+        if os.path.basename(path) not in names:
+            faults.forget(path)
+    for name in names:
         node = name.removesuffix(".json")
         if name.endswith(".json") and not node.endswith(".units") and not name.startswith("."):
-            stored = records.read(NodeState, f"{paths.nodes}/{name}", Faults())
+            stored = records.read(NodeState, f"{paths.nodes}/{name}", faults)
             if stored is not None and stored.value.node == node:
                 found[node] = stored
     return found

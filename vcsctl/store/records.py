@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from vcsctl.errors import ForeignFileError, Problem, StorageError
 from vcsctl.store import codec, files
-from vcsctl.store.opening import open_shared
+from vcsctl.store.opening import again_where_stale, open_shared
 from vcsctl.store.paths import ASIDE_SUFFIX
 
 T = TypeVar("T")
@@ -112,22 +112,32 @@ def sync_file(path: str) -> None:
 def lines_backwards(path: str, block: int = 1 << 16) -> Iterator[bytes]:
     """The lines of a file from the last to the first, without reading all of it; a torn last line comes too."""
     with files.named_faults("read", path):
-        try:
-            descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return  # a stranger under such a name hides nothing of ours
-            position, rest = status.st_size, b""
-            while position > 0:
-                size = min(block, position)
-                position -= size
-                first, *complete = (os.pread(descriptor, size, position) + rest).split(b"\n")
-                rest = first
-                yield from (line for line in reversed(complete) if line)
-            if rest:
-                yield rest
-        finally:
-            os.close(descriptor)
+        yield from _lines_backwards(path, block)
+
+
+def all_lines_backwards(path: str) -> list[bytes]:
+    """The same of a file that its node may replace meanwhile."""
+    with files.named_faults("read", path):
+        return again_where_stale(lambda: list(_lines_backwards(path)))
+
+
+def _lines_backwards(path: str, block: int = 1 << 16) -> Iterator[bytes]:
+    try:
+        descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return  # a stranger under such a name hides nothing of ours
+        position, rest = status.st_size, b""
+        while position > 0:
+            size = min(block, position)
+            position -= size
+            first, *complete = (os.pread(descriptor, size, position) + rest).split(b"\n")
+            rest = first
+            yield from (line for line in reversed(complete) if line)
+        if rest:
+            yield rest
+    finally:
+        os.close(descriptor)

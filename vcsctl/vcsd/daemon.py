@@ -18,8 +18,9 @@ from vcsctl.errors import RefusedError, StorageError, VcsError
 from vcsctl.runners import cgroups, compiler, linux, oneshot
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.supervise import Runs, nudge
-from vcsctl.store import history, locks, state
+from vcsctl.store import history, state
 from vcsctl.store.cell import Cell, enter_cell
+from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
 from vcsctl.store.selftest import prove_storage
 from vcsctl.vcsd import loop as looping
@@ -49,7 +50,7 @@ class Daemon:
 
     def prepare(self) -> None:
         """Everything that must be right before the first pass. Raises VcsError with the way out."""
-        cell, fence_after_s, self.lock = self._wait_for_storage()
+        cell, fence_after_s, lock = self._wait_for_storage()
         linux.become_subreaper()
         self.poller = select.epoll()
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -63,6 +64,7 @@ class Daemon:
             paths=self.paths,
             timezone=cell.timezone,
             machine=this_machine(),
+            lock=lock,
             fence_after_s=fence_after_s,
             cgroup_base=cgroups.find_base(cell.id),
             clocks=self.clocks,
@@ -79,16 +81,17 @@ class Daemon:
         gc.collect()
         gc.freeze()  # what is loaded now lives for ever: no collection touches it, no fork copies it
 
-    def _wait_for_storage(self) -> tuple[Cell, float | None, locks.HeldLock]:
+    def _wait_for_storage(self) -> tuple[Cell, float | None, NodeLock]:
         """The cell, the fence that its storage needs, this node's own lock.
 
         A share that is not there, or is in trouble, is waited for, visibly.
         """
+        lock = NodeLock(self.paths, self.config.node)
         while True:
             try:
                 cell = enter_cell(self.paths, self.config.cell, self.where.remembered_cell)
                 fence_after_s = self._prove_storage()
-                lock = locks.take_node_lock(self.paths, self.config.node)
+                lock.take()
             except StorageError as error:
                 if isinstance(error.__cause__, PermissionError):
                     raise  # waiting does not help

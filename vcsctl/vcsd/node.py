@@ -17,6 +17,7 @@ from vcsctl.errors import StorageError
 from vcsctl.runners import oneshot
 from vcsctl.runners.supervise import Runs
 from vcsctl.store import nodes, running, state
+from vcsctl.store.locks import NodeLock
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import QueueReader
@@ -40,7 +41,7 @@ MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop s
 
 
 class Node:
-    """`missing` tells what program of a unit this machine lacks. Who makes a node holds its lock for vcsd's life."""
+    """`missing` tells what program of a unit this machine lacks. `lock` has been taken."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Node:
         paths: Paths,
         timezone: str,
         machine: Machine,
+        lock: NodeLock,
         fence_after_s: float | None,
         cgroup_base: str | None,
         clocks: Clocks,
@@ -56,12 +58,13 @@ class Node:
         missing: Callable[[Unit], str | None],
     ) -> None:
         self.config, self.paths, self._missing = config, paths, missing
+        self._lock, self._locks_can_be_lost = lock, fence_after_s is not None
         self.faults = Faults()
         self.snapshot = Snapshot({}, ())
         self._schedules_before: dict[str, str | None] = {}  # KEY → digest published before, until the new one is
         self.services = Services(config.node, config.labels, timezone)
         self.overrides = OverridesReader(paths, self.faults)
-        self.peers = Peers(paths, config.node, clocks)
+        self.peers = Peers(paths, config.node, clocks, self.faults)
         self.presence = Presence(paths, config, machine, clocks, self.peers)
         self.index = RunningReader(paths, self.faults)
         reader = state.StateReader(paths, self.faults)
@@ -117,9 +120,10 @@ class Node:
         """Takes over a compiled catalog and publishes it; nothing starts before the other nodes can read it."""
         published = nodes.read_units(self.paths, self.config.node)
         before = {row["key"]: row["schedule_digest"] for row in (published.units if published else {}).values()}
+        overrides = self.overrides.read()  # before anything is taken over: what fails here fails as a whole
         self.snapshot = snapshot
         self.presence.unpublished = True
-        touched = self.services.adopt(snapshot, self.overrides.read())
+        touched = self.services.adopt(snapshot, overrides)
         self.loop.dirty |= touched  # first: whatever fails below, none of them is forgotten
         for problem in snapshot.all_problems:
             say(str(problem))
@@ -171,6 +175,9 @@ class Node:
     # Once a heartbeat.
 
     def beat(self) -> None:
+        """Raises RefusedError when another vcsd has this node's name by now."""
+        if self._locks_can_be_lost:
+            self._lock.keep()
         if self.presence.unpublished or self.peers.forgotten:
             self.publish()
         self.presence.measure_clock()

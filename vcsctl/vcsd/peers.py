@@ -13,6 +13,7 @@ from vcsctl.domain.run import service_of
 from vcsctl.store import nodes
 from vcsctl.store.nodes import Identity, NodeState
 from vcsctl.store.paths import Paths
+from vcsctl.store.records import Faults
 from vcsctl.vcsd.clocks import Clocks
 
 
@@ -26,8 +27,9 @@ class _Heard:
 
 
 class Peers:
-    def __init__(self, paths: Paths, node: str, clocks: Clocks) -> None:
+    def __init__(self, paths: Paths, node: str, clocks: Clocks, faults: Faults) -> None:
         self._paths = paths
+        self._faults = faults
         self._node = node
         self._clocks = clocks
         self.states: dict[str, NodeState] = {}
@@ -44,7 +46,7 @@ class Peers:
 
     def look(self) -> list[str]:
         """Reads all heartbeats; to be called once a heartbeat. The nodes that are silent now and were not before."""
-        stored = nodes.read_states(self._paths)
+        stored = nodes.read_states(self._paths, self._faults)
         self.states = {node: one.value for node, one in stored.items()}
         self.under_our_name = self.states.pop(self._node, None)
         for node, state in self.states.items():
@@ -99,17 +101,29 @@ class Peers:
             touched |= self._catalogs.pop(gone).keys()
             self._identities.pop(gone, None)
         for node in others:
-            found = nodes.read_changed_units(self._paths, node, self._identities.get(node))
-            if found is None:
+            catalog = self._read_catalog(node)
+            if catalog is None:
                 self._catalogs.setdefault(node, {})
                 continue
-            self._identities[node], units = found
-            catalog = {name: _told(row) for name, row in units.units.items()}
             before, after = self._catalogs.get(node, {}), _differences(self._own, catalog)
             self._catalogs[node] = after
             names = before.keys() | after.keys()
             touched |= {name for name in names if before.get(name) != after.get(name)}
         return touched
+
+    def _read_catalog(self, node: str) -> Catalog | None:
+        """None where it is as it was. What is damaged is told as a fault, and what the node said before stands."""
+        found = nodes.read_units_text(self._paths, node, self._identities.get(node))
+        if found is None:
+            return None
+        path = self._paths.node_units(node)
+        self._identities[node], text = found
+        units = nodes.units_of(text)
+        if units is None:
+            self._faults.add(path, f"cannot be used; restart vcsd on {node}, or `vcsctl nodes forget {node}`")
+            return None
+        self._faults.forget(path)
+        return {name: _told(row) for name, row in units.units.items()}
 
     @property
     def alone(self) -> bool:

@@ -102,9 +102,15 @@ class Services:
         return Service(name, key_of(unit, self.node), unit, current, schedule, digest, moment, fault)
 
     def elsewhere(self, key: str) -> bool:
-        """Whether a KEY is the business of other nodes: its service exists, and this node may not run it."""
-        unit = self.declared.get(key.partition("@")[0])
-        return unit is not None and key not in self.by_key and ("@" in key) == (unit.run_on == "each")
+        """Whether a KEY is the business of other nodes: its service exists, and this node may not run it.
+
+        What is this node's alone is nobody else's, whether it may still run it or not.
+        """
+        service, _, owner = key.partition("@")
+        unit = self.declared.get(service)
+        if unit is None or key in self.by_key or owner == self.node:
+            return False
+        return bool(owner) == (unit.run_on == "each")
 
 
 def schedule_digest(unit: Unit, schedule: Schedule | None) -> str:
