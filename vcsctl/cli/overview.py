@@ -83,7 +83,7 @@ class Overview:
         for group in self.context.catalogs.groups(service):
             for claim in self.running.values():
                 if self._holds(claim.value, group):
-                    return waits_for_group(group, Holder(claim.value.run_id, claim.value.node))
+                    return waits_for_group(group, Holder(claim.value.run_id, claim.value.node)).why
         plain = (self.context.published.units.get(service) or {}).get("plain") or {}
         return why_none_can(key, plain, self.context.nodes.values()) or "starts next"
 

@@ -1,4 +1,4 @@
-"""Who holds a group, and the one sentence that says so, in the log, in `status` and in `why`."""
+"""Who is in the way of a start, and the one sentence that says so, in the log, in `status` and in `why`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ class Holder:
     def __str__(self) -> str:
         return f"{self.who} on {self.node}" if self.node else self.who
 
+    @classmethod
+    def from_text(cls, text: str) -> Holder:
+        """As a lock file says it."""
+        who, _, node = text.partition(" on ")
+        return cls(who or "an unknown holder", node)
 
-def waits_for_group(group: str, holder: Holder) -> str:
-    return f"waits for group {group}, held by {holder}"
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why something cannot start now; `run` is the run in its way, where one is."""
+
+    why: str
+    run: str = ""
+
+    def __str__(self) -> str:
+        return self.why
+
+
+def waits_for_group(group: str, holder: Holder) -> Blocked:
+    return Blocked(f"waits for group {group}, held by {holder}", holder.who)

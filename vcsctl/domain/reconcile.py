@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from vcsctl.domain.calendar import Schedule, count_between, next_slot, previous_slot
-from vcsctl.domain.holder import Holder, waits_for_group
+from vcsctl.domain.holder import Blocked, Holder, waits_for_group
 from vcsctl.domain.nodes import Entry
 from vcsctl.domain.run import CAUSES, Claim, Dropped, End, Trigger, to_text
 from vcsctl.domain.unit import Daemon, FixedTime, TimedUnit, Unit
@@ -81,12 +81,17 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Stay in (or enter) the queue. `patient`: what it waits for is not worth looking for more often than usual."""
+    """Stay in (or enter) the queue.
+
+    `run` is the one it waits for, where it is one. `patient`: what it waits for is not worth looking for more often
+    than usual.
+    """
 
     key: str
     why: str
     place: datetime
     enters_queue: datetime | None = None
+    run: str = ""
     patient: bool = False
 
 
@@ -201,7 +206,7 @@ def _while_unfinished(view: KeyView, run: Claim, now: datetime) -> Decision:
     place = min((w.entered_at for w in (*view.requests, *_slots_waiter(view))), default=now)
     why = f"its own run {run.run_id} is not over"
     if due or view.requests:
-        return Wait(view.key, why, place, due.first if due else None)
+        return Wait(view.key, why, place, due.first if due else None, run.run_id)
     return Idle(view.key, f"running as {run.run_id}", _next_counted(view, now))
 
 
@@ -362,23 +367,23 @@ def arrange(
     queue += elsewhere
     for entry in sorted(queue, key=lambda entry: (entry.place, entry.key)):
         if isinstance(entry, Start):
-            why = _blocked(entry, taken, reserved)
-            if why is None:
+            blocked = _blocked(entry, taken, reserved)
+            if blocked is None:
                 arranged.append(entry)
                 taken.update((group, Holder(entry.key)) for group in entry.groups)
                 continue
-            arranged.append(Wait(entry.key, why, entry.place, entry.enters_queue))
+            arranged.append(Wait(entry.key, blocked.why, entry.place, entry.enters_queue, blocked.run))
         if now - entry.place > fair_after:
             waiting = Holder(f"{entry.key}, in the queue since {to_text(entry.place)}")
             reserved.update((group, waiting) for group in entry.groups if group not in reserved)
     return arranged
 
 
-def _blocked(start: Start, taken: Mapping[str, Holder], reserved: Mapping[str, Holder]) -> str | None:
+def _blocked(start: Start, taken: Mapping[str, Holder], reserved: Mapping[str, Holder]) -> Blocked | None:
     for group in sorted(start.groups):
         if group in taken:
             return waits_for_group(group, taken[group])
     for group in sorted(start.groups):
         if group in reserved:
-            return f"waits for group {group}, reserved for {reserved[group]}"
+            return Blocked(f"waits for group {group}, reserved for {reserved[group]}")
     return None

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from vcsctl import steps
 from vcsctl.domain.effective import in_force
-from vcsctl.domain.holder import Holder, waits_for_group
+from vcsctl.domain.holder import Blocked, Holder, waits_for_group
 from vcsctl.domain.reconcile import CLOCK_TOLERANCE, Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait, decide
 from vcsctl.domain.run import Claim, End, service_of, to_text
 from vcsctl.domain.unit import Unit, to_plain
@@ -58,8 +58,8 @@ class Launcher:
     def start(self, decision: Start) -> Decision | None:
         """None when the run was started; otherwise what is to be done instead."""
         grant = self.take(decision.key, decision.groups)
-        if isinstance(grant, str):
-            return Wait(decision.key, grant, decision.place, decision.enters_queue)
+        if isinstance(grant, Blocked):
+            return Wait(decision.key, grant.why, decision.place, decision.enters_queue, grant.run)
         try:
             instead = self._start_under_lock(decision, grant)
         except (StorageError, OSError):
@@ -77,9 +77,9 @@ class Launcher:
         if not isinstance(again, Start) or again.groups != decision.groups:
             grant.unlock()
             return again if not isinstance(again, Start) else Idle(key, "its groups changed", self.clocks.now())
-        if (holder := self.group_conflict(key, again.groups)) is not None:
+        if (blocked := self.group_conflict(key, again.groups)) is not None:
             grant.unlock()
-            return Wait(key, holder, again.place, again.enters_queue)
+            return Wait(key, blocked.why, again.place, again.enters_queue, blocked.run)
         service = self.service(key)
         if service is None:
             grant.unlock()
@@ -107,8 +107,8 @@ class Launcher:
     def close(self, decision: Close) -> Decision | None:
         """Puts on record what will not run; None when done."""
         grant = self.take(decision.key, ())
-        if isinstance(grant, str):
-            return Wait(decision.key, grant, self.clocks.now())
+        if isinstance(grant, Blocked):
+            return Wait(decision.key, grant.why, self.clocks.now(), run=grant.run)
         try:
             self.peers.refresh()
             again, found = self._decide_again(decision.key)
@@ -138,19 +138,19 @@ class Launcher:
 
     # Steps.
 
-    def take(self, key: str, groups: tuple[str, ...]) -> Grant | str:
-        """All the locks, or the sentence that says who holds one."""
+    def take(self, key: str, groups: tuple[str, ...]) -> Grant | Blocked:
+        """All the locks, or who holds one."""
         taken = locks.take(self.paths.key_lock(key), {group: self.paths.group_lock(group) for group in groups})
         if isinstance(taken, Grant):
             return taken
         content = locks.read_lock_file(taken)
-        holder = Holder(content.holder if content and content.holder else "an unknown holder")
+        holder = Holder.from_text(content.holder if content else "")
         for group in groups:
             if taken == self.paths.group_lock(group):
                 return waits_for_group(group, holder)
-        return f"its own run is not over ({holder})"
+        return Blocked(f"its own run is not over ({holder})", holder.who)
 
-    def group_conflict(self, key: str, groups: tuple[str, ...]) -> str | None:
+    def group_conflict(self, key: str, groups: tuple[str, ...]) -> Blocked | None:
         """Under the locks: whether a live run counts as holding one of the groups though it did not take it.
 
         It started on a node, or before a push, that did not know the group. Such a node is another one, or this one
@@ -198,8 +198,8 @@ class Launcher:
         self.peers.refresh()
         if not set(self.groups_of(claim.service)) <= set(taken):
             return Recover(claim.key, f"{claim.run_id} is in more groups since it was claimed")
-        if (holder := self.group_conflict(claim.key, taken)) is not None:
-            return Wait(claim.key, holder, self.clocks.now())
+        if (blocked := self.group_conflict(claim.key, taken)) is not None:
+            return Wait(claim.key, blocked.why, self.clocks.now(), run=blocked.run)
         if nodes.is_drained(self.paths, self.node):
             return Idle(claim.key, f"node {self.node} is drained", self.clocks.now())
         return None

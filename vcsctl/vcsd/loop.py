@@ -371,8 +371,7 @@ class Loop:
 
     def _is_urgent(self, wait: Wait) -> bool:
         """The end of an own run is an event; that of anybody else's must be looked for."""
-        words = wait.why.replace("(", " ").split()
-        own = any(run.claim.run_id in words for run in self.runs.by_key.values() if run.grant)
+        own = any(run.claim.run_id == wait.run for run in self.runs.by_key.values() if run.grant)
         return not (own or wait.patient)
 
     def start_over(self, keys: Iterable[str]) -> None:

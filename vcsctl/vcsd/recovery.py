@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from vcsctl.domain.holder import Holder, waits_for_group
+from vcsctl.domain.holder import Blocked, Holder, waits_for_group
 from vcsctl.domain.reconcile import Decision, Idle, Recover, Wait, start_limit
 from vcsctl.domain.run import Claim, Started, to_text
 from vcsctl.domain.unit import TimedUnit, Unit, from_plain
@@ -45,13 +45,13 @@ class Recovery:
         groups = () if found.began else tuple(sorted({*claim.groups, *launch.groups_of(claim.service)}))
         busy = next((group for group in groups if group in held), None)
         if busy is not None:
-            return Wait(key, waits_for_group(busy, held[busy]), found.run.at)
+            return _waiting(claim, found.run.at, waits_for_group(busy, held[busy]))
         grant = launch.take(key, groups)
-        if isinstance(grant, str):
+        if isinstance(grant, Blocked):
             if launch.is_held(key):
                 self._adopt(claim, found)
                 return None
-            return Wait(key, grant, found.run.at)
+            return _waiting(claim, found.run.at, grant)
         try:
             return self._recover_under_lock(claim, grant, groups, held_back)
         except (StorageError, OSError):
@@ -212,3 +212,7 @@ class Recovery:
 
     def _resolved(self, key: str) -> Idle:
         return Idle(key, "its outcome is on record", self.launcher.clocks.now())
+
+
+def _waiting(claim: Claim, since: datetime, blocked: Blocked) -> Wait:
+    return Wait(claim.key, blocked.why, since, run=blocked.run)
