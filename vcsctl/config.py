@@ -83,6 +83,16 @@ class Places:
         return f"{self.state}/cell.id"
 
     @property
+    def local_cell(self) -> str:
+        """The records of the daemons that need no shared directory, laid out as a cell of one node."""
+        return f"{self.state}/local"
+
+    @property
+    def daemons(self) -> str:
+        """Where each runner of a daemon says how it is; on this machine, and gone with a reboot."""
+        return f"{self.root}/run/vcs/daemons"
+
+    @property
     def cache(self) -> str:
         return f"{self.root}/var/cache/vcs"
 

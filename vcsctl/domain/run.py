@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 Outcome = Literal["ok", "failed", "timeout", "stopped", "lost", "missed", "skipped"]
-Trigger = Literal["schedule", "manual", "late", "retry", "none"]
+Trigger = Literal["schedule", "manual", "late", "retry", "daemon", "none"]
 Writer = Literal["runner", "successor", "claim"]
 
 
@@ -33,6 +33,12 @@ CAUSES: Mapping[str, Cause] = {
     "timeout": Cause("timeout", "runner"),
     "stop-requested": Cause("stopped", "runner"),
     "runner-signalled": Cause("stopped", "runner"),
+    # Of daemons only. After the first two they are started again where they are wanted.
+    "unwanted": Cause("stopped", "runner"),
+    "restart-requested": Cause("stopped", "runner"),
+    "not-ready": Cause("failed", "runner"),
+    "unhealthy": Cause("failed", "runner"),
+    "start-limit": Cause("failed", "runner"),
     "storage": Cause("lost", "runner"),
     "runner-died": Cause("lost", "successor"),
     "node-died": Cause("lost", "successor"),
@@ -84,6 +90,7 @@ class Claim:
     groups: tuple[str, ...] = ()
     queued_at: datetime | None = None
     unit: dict[str, Any] | None = None
+    failed_on: tuple[str, ...] = ()  # of a daemon: nodes at their start limit, which leave it to others
 
     @property
     def run_id(self) -> str:
@@ -137,11 +144,12 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """An operator's wish that a run end; `state/KEY/FENCE.stop`."""
+    """The wish that a run end, of an operator or of vcsd itself; `state/KEY/FENCE.stop`."""
 
     by: str
     node: str
     reason: str = ""
+    cause: str = "stop-requested"
 
 
 @dataclass(frozen=True, slots=True)

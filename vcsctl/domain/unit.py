@@ -103,6 +103,18 @@ class Health:
             raise ValueError("needs exactly one of tcp, http, exec; write for example {tcp: 127.0.0.1:1812}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """How a daemon is told to read its configuration anew: a signal to its main process, or a command."""
+
+    signal: Annotated[str, Parsed(values.parse_signal)] | None = None
+    exec: Argv = ()
+
+    def __post_init__(self) -> None:
+        if (self.signal is None) == (not self.exec):
+            raise ValueError("needs exactly one of signal, exec; write for example {signal: HUP}")
+
+
 def _parse_ready(value: object) -> Probe | str:
     if value == "notify":
         return "notify"
@@ -185,9 +197,13 @@ class Daemon(UnitBase):
     restart_delay: Duration = 0.5
     restart_max_delay: Duration = 30.0
     start_limit: Annotated[tuple[int, float], Parsed(values.parse_start_limit)] = (5, 60.0)
+    start_timeout: Duration = 90.0
     ready: Annotated[Probe | str, Parsed(_parse_ready)] | None = None
     health: Annotated[Health, Parsed(_nested(Health))] | None = None
     watchdog: Duration | None = None
+    reload: Annotated[Reload, Parsed(_nested(Reload))] | None = None
+    log_size: Annotated[int, Parsed(values.parse_size)] = 10 << 20
+    log_keep: Annotated[int, Parsed(values.whole_number(1, 100))] = 5
 
 
 Unit = Daemon | Periodical | FixedTime
@@ -234,6 +250,22 @@ def stops_on_storage_loss(unit: Unit) -> bool:
     return bool(unit.groups) or unit.run_on == "any"
 
 
+# What the process of a daemon sees: when none of it changes, a changed unit restarts nothing.
+_SEEN_BY_THE_PROCESS = (
+    *("exec", "user", "group", "working_directory", "umask", "environment", "environment_files", "nice", "limits"),
+)
+
+
+def process_of(unit: Unit) -> tuple[Any, ...]:
+    """Two units of one service whose processes cannot tell them apart have equal ones."""
+    return tuple(getattr(unit, key) for key in _SEEN_BY_THE_PROCESS)
+
+
+def needs_no_share(unit: Unit) -> bool:
+    """Whether a service is started and kept up without the shared directory: a daemon of each node, in no group."""
+    return isinstance(unit, Daemon) and unit.run_on == "each" and not unit.groups
+
+
 def _default_of(f: dataclasses.Field[Any]) -> Any:
     return f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
 
@@ -253,18 +285,25 @@ def to_plain(unit: Unit) -> dict[str, Any]:
     return plain
 
 
+def _with_tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only; what was a tuple becomes one again."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+
+
 def from_plain(plain: Mapping[str, Any]) -> Unit:
     """Raises KeyError, TypeError or ValueError when `plain` is not what `to_plain` wrote."""
-    found: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+    found = _with_tuples(plain)
     kind: Any = KINDS[found.pop("schedule")]
     if "retries" in found:
         found["retries"] = Retries(**found["retries"])
     if "limits" in found:
         found["limits"] = {name: (limit[0], limit[1]) for name, limit in found["limits"].items()}
     if isinstance(found.get("ready"), Mapping):
-        found["ready"] = Probe(**found["ready"])
+        found["ready"] = Probe(**_with_tuples(found["ready"]))
     if "health" in found:
-        found["health"] = Health(**found["health"])
+        found["health"] = Health(**_with_tuples(found["health"]))
+    if "reload" in found:
+        found["reload"] = Reload(**_with_tuples(found["reload"]))
     unit: Unit = kind(**found)
     return unit
 

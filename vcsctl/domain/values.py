@@ -20,6 +20,8 @@ NUMBER_PATTERN = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 ENVIRONMENT_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ACCOUNT_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 _CONTROL_PATTERN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # would do something to a terminal
+_SIZE_PATTERN = re.compile(r"([0-9]{1,15})(K|M|G|T)?(?:i?B)?")
+_SIZE_FACTORS = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _ADDRESS_PATTERN = re.compile(r"(?:[^\s:]+:|\[[0-9A-Fa-f:.]+\]:)?[0-9]{1,5}")
 TIME_PATTERN = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 LONGEST_DURATION_S = 366 * 24 * 3600.0  # beyond a year a typo is likelier than a wish
@@ -261,6 +263,15 @@ def parse_start_limit(value: object) -> tuple[int, float]:
     if not match or int(match[1]) < 1:
         raise ValueError(f"cannot read {quoted(text_of(value))}; write for example 5 in 60s")
     return int(match[1]), parse_duration(match[2])
+
+
+def parse_size(value: object) -> int:
+    """Bytes, from for example 500M or 2G (powers of 1024) or a bare number."""
+    text = text_of(value)
+    match = _SIZE_PATTERN.fullmatch(text)
+    if not match or int(match[1]) == 0:
+        raise ValueError(f"cannot read {text!r} as a size; write for example 500M, 2G or a number of bytes")
+    return int(match[1]) * _SIZE_FACTORS[match[2]]
 
 
 def parse_address(value: object) -> str:

@@ -16,7 +16,8 @@ FOLDERS = (
     *("locks/key", "locks/group", "locks/node"),
     *("queue", "state", "running", "overrides", "nodes", "history", "audit", "probe"),
 )
-CLAIM, STARTED, END, STOP = ".json", ".started", ".end.json", ".stop"
+CLAIM, STARTED, END, STOP, RESET = ".json", ".started", ".end.json", ".stop", ".reset"
+ORDER = "order"
 DRAINED = ".drained"
 SESSION_PREFIX = "session."
 
@@ -87,6 +88,10 @@ class Paths:
     def stop(self, key: str, fence: int) -> str:
         return f"{self.state(key)}/{fence}{STOP}"
 
+    def reset(self, key: str, fence: int) -> str:
+        """An operator has seen that this run of a daemon failed: it may be started again."""
+        return f"{self.state(key)}/{fence}{RESET}"
+
     def since(self, key: str, digest: str, turn: int) -> str:
         """The moment a schedule came into force; `turn` counts its returns after another one was in force."""
         return f"{self.state(key)}/since.{_part(digest)}" + (f".{turn}" if turn > 1 else "")
@@ -99,6 +104,10 @@ class Paths:
 
     def cancelled(self, key: str, request: str) -> str:
         return f"{self.root}/queue/{_part(key)}.{_part(request)}.cancelled"
+
+    def order(self, key: str, identity: str) -> str:
+        """What an operator wants of a daemon."""
+        return f"{self.root}/queue/{_part(key)}.{_part(identity)}.{ORDER}"
 
     def running_index(self, run_id: str) -> str:
         """One name a run, not one a KEY: what a node that was cut off does late must not touch the next run's."""
@@ -123,6 +132,10 @@ class Paths:
     def node_runs(self, node: str) -> str:
         """The last outcome of each service that ran on this node: an index of its history, for `status`."""
         return f"{self.root}/nodes/{_part(node)}.runs.jsonl"
+
+    def node_daemons(self, node: str) -> str:
+        """How the daemons of this node are, for `status`."""
+        return f"{self.root}/nodes/{_part(node)}.daemons.json"
 
     def history_folder(self, service: str) -> str:
         return f"{self.root}/history/{_part(service)}"
@@ -166,6 +179,6 @@ def split_queue_name(name: str) -> tuple[str, str, str] | None:
     """`KEY.ID.SUFFIX` → (key, id, suffix); None for a name that is none of ours. Keys may hold dots, ids not."""
     stem, _, suffix = name.rpartition(".")
     key, _, identity = stem.rpartition(".")
-    if suffix not in ("json", "cancelled") or not is_part(key) or not is_part(identity):
+    if suffix not in ("json", "cancelled", ORDER) or not is_part(key) or not is_part(identity):
         return None
     return key, identity, suffix

@@ -18,7 +18,7 @@ from vcsctl.errors import FAILED, OK
 from vcsctl.store.paths import Paths
 from vcsctl.utilities import sweep
 from vcsctl.utilities.places import Directories
-from vcsctl.utilities.settings import Items, Part, load, parse_plain_path, parse_size, shown, size_text
+from vcsctl.utilities.settings import Items, Part, load, parse_plain_path, shown, size_text
 from vcsctl.utilities.sweep import File, Pattern, Tally
 
 NAME = "cleaner"
@@ -55,7 +55,7 @@ class Rule:
     path: Annotated[str, Parsed(_parse_path)]
     older_than: Duration | None = None
     keep: Count | None = None
-    max_total: Annotated[int, Parsed(parse_size)] | None = None
+    max_total: Annotated[int, Parsed(values.parse_size)] | None = None
 
     def __post_init__(self) -> None:
         if self.older_than is None and self.keep is None and self.max_total is None:

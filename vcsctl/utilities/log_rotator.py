@@ -22,7 +22,7 @@ from vcsctl.store.paths import Paths
 from vcsctl.utilities import signal_process
 from vcsctl.utilities.logrotate_text import Stanza, configuration, exactly, parse_log_pattern
 from vcsctl.utilities.places import Directories
-from vcsctl.utilities.settings import Items, Part, list_of, load, parse_plain_path, parse_size, shown
+from vcsctl.utilities.settings import Items, Part, list_of, load, parse_plain_path, shown
 
 NAME = "log-rotator"
 HELP = """Rotate, compress and remove logs with the distribution's logrotate.
@@ -34,7 +34,7 @@ logs that /etc/vcs/utilities/log-rotator.yaml names. logrotate's state is kept a
 Exit codes: 0 done, or nothing to do. 1 something could not be rotated; each is named. 2 the settings are wrong, or
 logrotate is not installed; nothing was rotated.
 """
-Size = Annotated[int, Parsed(parse_size)]
+Size = Annotated[int, Parsed(values.parse_size)]
 Keep = Annotated[int, Parsed(values.whole_number(0, 10_000))]
 Account = Annotated[str, Parsed(values.parse_account)]
 _RUN_LOG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*\.log")

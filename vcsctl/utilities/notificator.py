@@ -18,7 +18,7 @@ from vcsctl.utilities import disks, mailing
 from vcsctl.utilities.disks import Usage
 from vcsctl.utilities.mailing import Mail, MailError
 from vcsctl.utilities.places import Directories
-from vcsctl.utilities.settings import Items, Part, load, parse_plain_path, parse_size, size_text
+from vcsctl.utilities.settings import Items, Part, load, parse_plain_path, size_text
 
 NAME = "notificator"
 HELP = """Warn of file systems that run out of space or inodes.
@@ -47,7 +47,7 @@ class FileSystem:
     path: Annotated[str, Parsed(parse_plain_path)]
     used_above: Percent = 90
     clear_below: Percent | None = None
-    free_below: Annotated[int, Parsed(parse_size)] | None = None
+    free_below: Annotated[int, Parsed(values.parse_size)] | None = None
     inodes_used_above: Percent = 90
     inodes_clear_below: Percent | None = None
     inodes_free_below: Annotated[int, Parsed(values.whole_number(1, 999_999_999))] | None = None

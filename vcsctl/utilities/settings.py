@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -22,8 +21,6 @@ from vcsctl.domain import values
 from vcsctl.errors import Problem
 
 T = TypeVar("T")
-_SIZE_PATTERN = re.compile(r"([0-9]{1,15})(K|M|G|T)?(?:i?B)?")
-_SIZE_FACTORS = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +108,6 @@ def _part_of(tree: Tree, path: KeyPath, content: dict[str, Any]) -> Tree:
     """The map at `path` as a tree of its own, its keys at their places in the file."""
     places = {key[len(path) :]: place for key, place in tree.places.items() if key[: len(path)] == path}
     return Tree(tree.path, content, places)
-
-
-def parse_size(value: object) -> int:
-    """Bytes, from for example 500M or 2G (powers of 1024) or a bare number."""
-    text = values.text_of(value)
-    match = _SIZE_PATTERN.fullmatch(text)
-    if not match or int(match[1]) == 0:
-        raise ValueError(f"cannot read {text!r} as a size; write for example 500M, 2G or a number of bytes")
-    return int(match[1]) * _SIZE_FACTORS[match[2]]
 
 
 def parse_plain_path(value: object) -> str:
