@@ -287,6 +287,22 @@ def test_a_retry_that_waits_asks_nothing_of_the_share_again_and_again(seed: int)
 
 
 @seeds
+def test_a_run_stops_with_its_storage_for_the_sake_of_a_group_that_only_another_node_knows(seed: int) -> None:
+    """By n1's own unit it is in no group, so that nobody would mind if it went on without its locks."""
+    old = replace(once("a", nodes=("n1",)), run_on="each")
+    other = once("b", "g", nodes=("n2",), at="12:01")
+    with cell(seed, 2, old, other, lasts_s=120.0) as script:
+        script.until(-5.0)
+        script.push("n2", replace(old, groups=("g",)), other)
+        script.at(5.0, lambda: script.cut(script.node("n1"), 5 * LEASE_S))
+        script.until(200.0)
+        found, rows = script.verdict(190.0)
+        assert not found
+        assert rows["a@n1.1"].outcome == "lost"
+        assert [node for _, node in script.ran("b")] == ["n2"]
+
+
+@seeds
 def test_a_request_for_a_node_that_a_push_takes_away_is_disposed_of_by_that_node(seed: int) -> None:
     before = replace(once("c", at="20:00"), run_on="each")
     after = replace(before, nodes=("n2",))
