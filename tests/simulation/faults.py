@@ -109,8 +109,8 @@ class Faults:
             case "push":
                 self._push()
             case "drain":
-                self.world.drain(node.name)
-                self._later(self.random.uniform(5.0, 40.0), lambda: self.world.resume(node.name))
+                drained = self.world.drain(node.name)
+                self._later(self.random.uniform(5.0, 40.0), lambda: self.world.resume(node.name, drained))
             case _:
                 raise AssertionError(kind)
 

@@ -13,7 +13,7 @@ from tests.simulation.scheduler import Process
 from tests.simulation.script import LEASE_S, cell, each_minute, once
 from tests.simulation.world import NOON
 from vcsctl.domain.run import Request
-from vcsctl.store import locks, queue
+from vcsctl.store import history, locks, queue
 
 SEEDS = range(4)
 seeds = pytest.mark.parametrize("seed", SEEDS)
@@ -284,6 +284,47 @@ def test_a_retry_that_waits_asks_nothing_of_the_share_again_and_again(seed: int)
         script.until(60.0)
         assert script.ran("a") == [("a.2", "n1")]
         assert script.ran("b") == [("b.1", "n1")]
+
+
+@seeds
+def test_whoever_reads_the_history_while_an_outcome_moves_there_sees_it(seed: int) -> None:
+    """Readers stand still at every point of their reading, from before the outcome's row is written to after its
+    records are pruned."""
+    with cell(seed, 1, each_minute("a"), lasts_s=1.0) as script:
+        looks: list[bool] = []
+
+        def read() -> None:
+            looks.append("a.1" in {row.id for row in history.read(script.paths, "a")})
+
+        def begin(_: Process) -> None:
+            for number in range(100):
+                reader = script.ask(read)
+                assert reader is not None
+                script.scheduler.at(script.scheduler.now + number / 10_000, reader.stop)
+                script.scheduler.at(script.scheduler.now + 90.0, reader.go_on)
+
+        script.upon("n1 runner a.1", "link", r"/1\.end\.json$", begin, done=True)
+        script.until(85.0)
+        assert "1.json" not in script.disk.folder("/share/state/a").names, "its records were pruned meanwhile"
+        script.until(110.0)
+        assert len(looks) == 100
+        assert all(looks)
+
+
+@seeds
+def test_a_run_stops_with_its_storage_for_the_sake_of_a_group_that_only_another_node_knows(seed: int) -> None:
+    """By n1's own unit it is in no group, so that nobody would mind if it went on without its locks."""
+    old = replace(once("a", nodes=("n1",)), run_on="each")
+    other = once("b", "g", nodes=("n2",), at="12:01")
+    with cell(seed, 2, old, other, lasts_s=120.0) as script:
+        script.until(-5.0)
+        script.push("n2", replace(old, groups=("g",)), other)
+        script.at(5.0, lambda: script.cut(script.node("n1"), 5 * LEASE_S))
+        script.until(200.0)
+        found, rows = script.verdict(190.0)
+        assert not found
+        assert rows["a@n1.1"].outcome == "lost"
+        assert [node for _, node in script.ran("b")] == ["n2"]
 
 
 @seeds

@@ -140,7 +140,7 @@ class Witness:
                 joined=joined,
             )
             self.executions.append(execution)
-            if not stops_on_storage_loss(job.unit):
+            if not stops_on_storage_loss(job.unit, job.fences):
                 self._going_on.add(claim.run_id)
 
             def over() -> None:

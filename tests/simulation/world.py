@@ -204,11 +204,15 @@ class World:
         if manager is not None and manager.process.alive:
             manager.reload()
 
-    def drain(self, name: str) -> None:
-        self.ask(lambda: nodes.ask_to_drain(self.paths, nodes.Drain(name, "op")))
+    def drain(self, name: str) -> Process | None:
+        return self.ask(lambda: nodes.ask_to_drain(self.paths, nodes.Drain(name, "op")))
 
-    def resume(self, name: str) -> None:
-        self.ask(lambda: nodes.resume(self.paths, name))
+    def resume(self, name: str, drained: Process | None = None) -> None:
+        """Once the command that drained it has returned: an operator waits for the answer."""
+        if drained is not None and drained.alive:
+            self.scheduler.at(self.scheduler.now + 0.1, lambda: self.resume(name, drained))
+        else:
+            self.ask(lambda: nodes.resume(self.paths, name))
 
     # What it came to.
 

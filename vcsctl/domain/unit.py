@@ -8,7 +8,7 @@ through pydantic, which knows how to call it. What a kind cannot have, its class
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
@@ -244,10 +244,11 @@ def key_of(unit: Unit, node: str) -> str:
     return f"{unit.name}@{node}" if unit.run_on == "each" else unit.name
 
 
-def stops_on_storage_loss(unit: Unit) -> bool:
+def stops_on_storage_loss(unit: Unit, taken: Collection[str]) -> bool:
+    """`taken`: the groups that the run holds. While nodes disagree they may be more than its own unit names."""
     if unit.on_storage_loss is not None:
         return unit.on_storage_loss == "stop"
-    return bool(unit.groups) or unit.run_on == "any"
+    return bool(taken) or unit.run_on == "any"
 
 
 # What the process of a daemon sees: when none of it changes, a changed unit restarts nothing.

@@ -208,7 +208,7 @@ class Runner:
         if stop := self.proofs.stop:
             reason = f": {stop.reason}" if stop.reason else ""
             self._stop("stop-requested", f"stopped by {stop.by} on {stop.node}{reason}")
-        if not stops_on_storage_loss(job.unit):
+        if not self._stops_on_storage_loss:
             return
         if self.proofs.failed:
             self._stop("storage", self.proofs.failed)
@@ -226,6 +226,10 @@ class Runner:
             self._stop("timeout", f"ran longer than its timeout of {timeout_s:g} s")
         if self.stopping and self.machine.monotonic() >= self.stopping.kill_at_s:
             self.machine.kill_everything()
+
+    @property
+    def _stops_on_storage_loss(self) -> bool:
+        return stops_on_storage_loss(self.job.unit, self.job.fences)
 
     def _ran_s(self) -> float:
         assert self.started_s is not None
@@ -259,7 +263,7 @@ class Runner:
         if watch_at_s > now_s:
             moments.append(watch_at_s)
         fence_in_s = fencing.next_deadline(job.fence_after_s, self.fenced)
-        if fence_in_s is not None and stops_on_storage_loss(job.unit):
+        if fence_in_s is not None and self._stops_on_storage_loss:
             moments.append(now_s + fence_in_s - self.proofs.age_s())
         return max(0.001, min(moments) - now_s)
 
@@ -304,7 +308,7 @@ class Runner:
                 if end.cause != "storage":
                     self.proofs.prove()
             except StorageError as error:
-                if stops_on_storage_loss(job.unit):
+                if self._stops_on_storage_loss:
                     end = self._end("storage", f"{error}; the command had ended: {end.why}")
             steps.reached("locks proved again")
             try:

@@ -61,8 +61,8 @@ def read(paths: Paths, service: str) -> Iterator[Row]:
 
 
 def _all_rows(paths: Paths, service: str) -> Iterator[Row]:
+    unwritten = _unwritten(paths, service)  # first: what is pruned meanwhile is in the history when that is read
     by_month = _by_month(paths, service)
-    unwritten = _unwritten(paths, service)
     for row in unwritten:
         by_month.setdefault(month_of(row), [])
     for month in sorted(by_month, reverse=True):
