@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from vcsctl.domain.run import Claim
 from vcsctl.domain.unit import Daemon, Health, Probe, Reload, to_plain
+from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux
 from vcsctl.runners.base import Job
 from vcsctl.runners.start import start
@@ -17,6 +18,19 @@ from vcsctl.store import locks, state
 from vcsctl.store.paths import Paths
 
 KINDS = {"health": Health, "reload": Reload}
+
+
+def lose_when_told(root: str) -> None:
+    """As a file server that gave the locks away: writing out says EIO from then on."""
+    prove = locks.HeldLock.prove
+
+    def proof(lock: locks.HeldLock) -> None:
+        if os.path.exists(f"{root}/lose"):
+            with open(f"{root}/lost", "w"):
+                raise StorageError(f"cannot prove the lock {lock.path}: the storage failed")
+        prove(lock)
+
+    locks.HeldLock.prove = proof  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -32,7 +46,17 @@ def main() -> None:
     paths = Paths(f"{root}/shared")
     grant = locks.take(paths.key_lock("d"), {group: paths.group_lock(group) for group in asked["groups"]})
     assert isinstance(grant, locks.Grant), f"{grant} is held"
-    claim = Claim("d", fence, "d", "n1", "daemon", "wanted", groups=asked["groups"], queued_at=datetime.now(UTC), unit=to_plain(unit))
+    claim = Claim(
+        "d",
+        fence,
+        "d",
+        "n1",
+        "daemon",
+        "wanted",
+        groups=asked["groups"],
+        queued_at=datetime.now(UTC),
+        unit=to_plain(unit),
+    )
     draft = state.draft_claim(paths, claim)
     draft.link()
     draft.discard()
@@ -42,8 +66,19 @@ def main() -> None:
         cgroups.make(cgroup)
     fences = grant.raise_fences(fence, "test")
     job = Job(
-        paths, claim, unit, grant, fences, f"{root}/log/d/d.log", "boot", asked["fence_after_s"], cgroup, asked["daemons"]
+        paths,
+        claim,
+        unit,
+        grant,
+        fences,
+        f"{root}/log/d/d.log",
+        "boot",
+        asked["fence_after_s"],
+        cgroup,
+        asked["daemons"],
     )
+    if asked["lost_locks"]:
+        lose_when_told(root)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     runner = start(job)
     grant.close()

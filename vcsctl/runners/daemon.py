@@ -20,6 +20,7 @@ from vcsctl.domain.unit import Daemon, Health, Probe
 from vcsctl.errors import StorageError
 from vcsctl.runners import base, spawn
 from vcsctl.runners.base import LOOK_AGAIN_S, BaseRunner, Job
+from vcsctl.runners.daemon_log import DaemonLog
 from vcsctl.runners.daemon_machine import DaemonMachine
 from vcsctl.runners.life import Commands, Life
 from vcsctl.runners.spawn import Command
@@ -28,6 +29,7 @@ from vcsctl.store import daemons
 _STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested")
 _TELL_PAUSE_S = 1.0  # what only its STATUS changes is told no more often
 _TELL_AGAIN_S = 10.0  # after telling failed
+_LOG_PERIOD_S = 10.0
 
 
 class Runner(BaseRunner):
@@ -55,6 +57,9 @@ class Runner(BaseRunner):
         self.shown = replace(self.shown, log=job.log)
         self.told: DaemonState | None = None
         self.tell_at_s = 0.0
+        self.log = DaemonLog(job.log, self.unit.log_size, self.unit.log_keep)
+        self.look_at_log_s = self.started_s
+        self.log_trouble = ""
 
     def run(self) -> None:
         self.proofs.prove()
@@ -90,6 +95,7 @@ class Runner(BaseRunner):
                 self._process_over(self.life)
                 continue
             self._tell()
+            self._mind_log()
             self.machine.wait(self._pause_s())
 
     def _between(self) -> End | None:
@@ -219,7 +225,7 @@ class Runner(BaseRunner):
     def _pause_s(self) -> float:
         """How long nothing needs to be done unless something happens."""
         now_s = self.machine.monotonic()
-        moments = [now_s + 3600.0, *self._fencing_moments(now_s)]
+        moments = [self.look_at_log_s, *self._fencing_moments(now_s)]
         if self.life is None:
             if self.stopping or self.give_up:
                 return 0.0
@@ -275,6 +281,16 @@ class Runner(BaseRunner):
             self.told, self.tell_at_s = self.shown, now_s + _TELL_PAUSE_S
         except (StorageError, OSError):
             self.told, self.tell_at_s = None, now_s + _TELL_AGAIN_S
+
+    def _mind_log(self) -> None:
+        now_s = self.machine.monotonic()
+        if now_s < self.look_at_log_s:
+            return
+        self.look_at_log_s = now_s + _LOG_PERIOD_S
+        self.machine.look_at_log(self.log)
+        if self.machine.log_trouble and self.machine.log_trouble != self.log_trouble:
+            self._note(self.machine.log_trouble)
+        self.log_trouble = self.machine.log_trouble
 
     def _note(self, text: str) -> None:
         base.note(f"{to_text(self.machine.now().replace(microsecond=0))} {text}")
