@@ -16,8 +16,9 @@ from tests.simulation.node import Node
 from tests.simulation.scheduler import Process, Task
 from vcsctl.domain.unit import Unit
 from vcsctl.errors import StorageError
+from vcsctl.runners.base import Job
 from vcsctl.runners.machine import Hurry, Machine
-from vcsctl.runners.oneshot import Job, Runner
+from vcsctl.runners.oneshot import Runner
 from vcsctl.runners.supervise import Run, Runs
 
 
@@ -106,7 +107,7 @@ class SimulatedMachine(Machine):
         self._scheduler.sleep(0.001 + self._conduct.hangs_s)
         return Prepared(unit, variables, inherited, self._conduct)
 
-    def start(self, command: Any) -> None:
+    def execute(self, command: Any, within_s: float | None) -> None:
         over = self._began(self._job, self._decided_at)
         process = self._spawn("command", command.inherited, over)
         conduct = self._conduct

@@ -12,13 +12,15 @@ import grp
 import os
 import pwd
 import resource
+import select
 import signal
 import sys
+import threading
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from vcsctl.domain.unit import Unit
-from vcsctl.runners import linux
+from vcsctl.runners import cgroups, linux
 
 # What vcsd, a runner or Python itself handles or ignores; a command gets the defaults back.
 _OURS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ)
@@ -51,6 +53,7 @@ class Command:
     limits: dict[str, tuple[int, int]] = field(default_factory=dict)
     inherited: tuple[int, ...] = ()
     cgroup: str | None = None
+    output: int | None = None  # what it has as standard output, if not what we have
 
 
 def search_path() -> str:
@@ -137,28 +140,65 @@ def _read_environment(path: str) -> dict[str, str]:
     return found
 
 
-def start(command: Command) -> int:
-    """The pid of the executed command. Raises CannotStartError when it could not be executed."""
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A process on its way to its command. `descriptor` becomes readable when the command is executed or cannot be."""
+
+    pid: int
+    descriptor: int
+
+    def is_decided(self, within_s: float) -> bool:
+        poller = select.poll()
+        poller.register(self.descriptor, select.POLLIN)
+        return bool(poller.poll(max(0.0, within_s) * 1000))
+
+    def fault(self) -> str:
+        """Waits for it: empty when the command was executed, else why not. To be called once."""
+        with open(self.descriptor, "rb") as pipe:
+            report = pipe.read() or b""  # None: another child on its way to its command still has the other end
+        number, _, step = report.decode().partition(" ")
+        return f"cannot {step}: {os.strerror(int(number)).lower()}" if report else ""
+
+
+def start(command: Command, within_s: float | None = None) -> int:
+    """The pid of the executed command. Raises CannotStartError when it could not be executed, or not in time: a
+    working directory or a program on a mount that does not answer may take for ever."""
+    beginning = begin(command)
+    if within_s is not None and not beginning.is_decided(within_s):
+        linux.kill(beginning.pid, signal.SIGKILL)  # who waits for a network's file system can be killed
+        os.close(beginning.descriptor)
+        os.waitpid(beginning.pid, 0)
+        raise CannotStartError(f"not executed within {within_s:.0f} s: its directory or program does not answer")
+    if fault := beginning.fault():
+        os.waitpid(beginning.pid, 0)
+        raise CannotStartError(fault)
+    return beginning.pid
+
+
+def begin(command: Command) -> Beginning:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
-    pid = linux.fork_into_cgroup(command.cgroup) if command.cgroup else linux.fork()
+    if threading.active_count() > 1:
+        # Beside threads only the library's own fork leaves the child with an interpreter and an allocator that work.
+        pid, enter = os.fork(), command.cgroup
+    else:
+        pid, enter = linux.fork_into_cgroup(command.cgroup) if command.cgroup else linux.fork(), None
     if pid == 0:
-        _become(command, parent, writer)
+        _become(command, parent, writer, enter)
     os.close(writer)
-    with open(reader, "rb") as pipe:
-        report = pipe.read()
-    if report:
-        os.waitpid(pid, 0)
-        number, _, step = report.decode().partition(" ")
-        raise CannotStartError(f"cannot {step}: {os.strerror(int(number)).lower()}")
-    return pid
+    return Beginning(pid, reader)
 
 
-def _become(command: Command, parent: int, writer: int) -> NoReturn:
+def _become(command: Command, parent: int, writer: int, cgroup: str | None) -> NoReturn:
     """In the child: everything in the order in which the rights for it are still there, then exec."""
     step = "prepare the process"
     try:
+        if cgroup:
+            step = f"enter the control group {cgroup}"
+            cgroups.enter(cgroup)
         os.setsid()
+        if command.output is not None:
+            os.dup2(command.output, 1)
         if command.nice is not None:
             step = f"set nice to {command.nice}"
             os.setpriority(os.PRIO_PROCESS, 0, command.nice)
