@@ -157,10 +157,10 @@ class History:
     asked: Sequence[Asked] = ()
     withdrawn: Sequence[Withdrawn] = ()
     due: Sequence[Due] = ()
-    queued: Sequence[Queued] = ()
     forbidden: Sequence[Forbidden] = ()
     disabled: Sequence[Disabled] = ()
     entries: Sequence[Entry] = ()
+    queued: Sequence[Queued] = ()
     calm_from: float = 0.0  # no fault after this
     bound_s: float = inf  # within which what is eligible starts once it is calm
     seen_until: float = inf
