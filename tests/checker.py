@@ -157,10 +157,10 @@ class History:
     asked: Sequence[Asked] = ()
     withdrawn: Sequence[Withdrawn] = ()
     due: Sequence[Due] = ()
-    queued: Sequence[Queued] = ()
     forbidden: Sequence[Forbidden] = ()
     disabled: Sequence[Disabled] = ()
     entries: Sequence[Entry] = ()
+    queued: Sequence[Queued] = ()
     calm_from: float = 0.0  # no fault after this
     bound_s: float = inf  # within which what is eligible starts once it is calm
     seen_until: float = inf
@@ -270,9 +270,11 @@ def _requests(history: History) -> Iterator[str]:
             yield f"no outcome: request {asked.request} of {asked.key}, asked for at {asked.at:.3f}"
 
     executed = {execution.run for execution in history.executions}
+    taken_back = {withdrawn.request for withdrawn in history.withdrawn}
     for withdrawn in history.withdrawn:
         for row in ends[withdrawn.request]:
-            if row.id in executed and row.slot is None:  # what ran for a slot would have run without the request
+            # What ran for a slot, or for another request too, would have run without this one.
+            if row.id in executed and row.slot is None and taken_back.issuperset(row.requests):
                 yield f"request {withdrawn.request} was cancelled at {withdrawn.at:.3f}, and {row.id} was executed for it"
 
 

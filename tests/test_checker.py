@@ -16,6 +16,7 @@ from tests.checker import (
     Execution,
     Forbidden,
     History,
+    Queued,
     Recorded,
     Withdrawn,
     violations,
@@ -38,6 +39,7 @@ GOOD = History(
     (Forbidden("n1", None, 15.0, 40.0), Forbidden("n2", "a", 0.0)),
     (Disabled("a", 10.5), Disabled("b", 5.0, 19.0)),
     (Entry("a", 1.0, 10.0), Entry("b", 90.0)),
+    (Queued("a", "12:00"), Queued("b", "12:00")),
     calm_from=5.0,
     bound_s=10.0,
     seen_until=99.0,
@@ -49,6 +51,9 @@ def test_a_history_that_keeps_the_promises_is_not_blamed() -> None:
 
 
 BAD = [
+    ("a slot that waited was seen by nobody", {"recorded": (
+        *ROWS[:2], Recorded("b.1+1", "b", "missed", "nobody-there", "11:58", last="12:00"), ROWS[2])},
+     "slot 12:00 of b stood in the queue"),
     ("overlap in a group", {"executions": (replace(FIRST, ended_at=20.1), SECOND)}, "together in group g: a.1"),
     ("an end that nobody knows overlaps", {"executions": (replace(FIRST, ended_at=None), SECOND)}, "it lives"),
     ("an earlier one overlaps across another", {"executions": (
@@ -71,7 +76,7 @@ BAD = [
     ("a request served twice", {"recorded": (*ROWS, Recorded("a.2", "a", "ok", "exited", requests=("r1",)))},
      "request r1 of a ended more than once"),
     ("a cancelled request executed", {
-        "recorded": (replace(ROWS[0], slot=None), *ROWS[1:]), "withdrawn": (Withdrawn("r2", 2.0),)}, "r2 was cancelled at 2.000, and a.1 was"),
+        "recorded": (replace(ROWS[0], slot=None), *ROWS[1:]), "withdrawn": (Withdrawn("r1", 2.0), Withdrawn("r2", 2.0))}, "r2 was cancelled at 2.000, and a.1 was"),
     ("a slot without a row", {"due": (Due("a", "12:05", 8.0),)}, "no outcome: slot 12:05 of a"),
     ("a slot in two rows", {"recorded": (*ROWS, Recorded("a.3+1", "a", "missed", "too-late", "11:50", last="12:10"))},
      "slot 12:00 of a ended more than once: a.1, a.3+1"),
