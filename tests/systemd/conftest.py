@@ -37,8 +37,11 @@ class Systemd:
             f"Environment=VCS_ROOT={site.root}\nStandardError=append:{log}\n"
         )
         self.environment = {
-            **{"HOME": str(site.root), "PATH": os.environ["PATH"], "SYSTEMD_LOG_TARGET": "console"},
-            **{"XDG_RUNTIME_DIR": "/run/own", "XDG_CONFIG_HOME": str(site.root)},
+            "HOME": str(site.root),
+            "PATH": os.environ["PATH"],
+            "SYSTEMD_LOG_TARGET": "console",
+            "XDG_RUNTIME_DIR": "/run/own",
+            "XDG_CONFIG_HOME": str(site.root),
         }
         self.log = (site.root / "systemd.log").open("wb")
         command = ["unshare", "--mount", "sh", "-e", "-c", _BEGIN, "sh", manager]

@@ -21,10 +21,10 @@ from vcsctl.store.cell import Cell, enter_cell
 from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
 from vcsctl.store.selftest import prove_storage
-from vcsctl.vcsd import loop as looping
 from vcsctl.vcsd import systemd
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.control import Control, Reply
+from vcsctl.vcsd.events import wait_for_events
 from vcsctl.vcsd.keeper import Keeper
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.mirror import Mirror
@@ -71,6 +71,7 @@ class Daemon:
             start_runner=oneshot.start,
             missing=missing_program,
             part="shared",
+            daemons=self.where.daemons,
         )
         self.loop = self.node.loop
         self.mirror = Mirror(
@@ -140,7 +141,7 @@ class Daemon:
 
     def _tend(self, pause_s: float) -> None:
         """What goes on while the share is waited for."""
-        self.wakeup.drain(looping.wait_for_events(self.poller, pause_s))
+        self.wakeup.drain(wait_for_events(self.poller, pause_s))
         self.keeper.mind()
         if self.wakeup.take(signal.SIGHUP):
             systemd.notify_reloading()

@@ -75,6 +75,7 @@ def look_after(local: Local) -> None:
         runs=Runs(poller),
         start_runner=oneshot.start,
         missing=missing_program,
+        daemons=local.where.daemons,
         part="local",
     )
     history.compact_last(paths, config.node)

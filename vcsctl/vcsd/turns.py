@@ -14,8 +14,8 @@ from vcsctl.config import Config
 from vcsctl.errors import StorageError
 from vcsctl.store import history, state
 from vcsctl.store.paths import Paths
-from vcsctl.vcsd import loop as looping
 from vcsctl.vcsd.clocks import Clocks
+from vcsctl.vcsd.events import wait_for_events
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.node import MOST_PRUNED_AT_ONCE, Node
 
@@ -112,7 +112,7 @@ class Turns:
         return self.wait(min(self.loop.pause_s(), max(0.0, self._chores.idle_seconds or 0.0)))
 
     def wait(self, pause_s: float) -> list[int]:
-        events = looping.wait_for_events(self._poller, pause_s)
+        events = wait_for_events(self._poller, pause_s)
         self._wakeup.drain(events)
         self.loop.look_at_adopted(events)
         return events
