@@ -12,8 +12,9 @@ from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
 from vcsctl.domain.unit import allowed_on, from_plain, needs_no_share
 from vcsctl.errors import VcsError
-from vcsctl.runners import cgroups, oneshot
+from vcsctl.runners import cgroups
 from vcsctl.runners.programs import missing_program
+from vcsctl.runners.start import start
 from vcsctl.runners.supervise import Runs
 from vcsctl.store import history, local_cell
 from vcsctl.store.cell import Cell
@@ -73,7 +74,7 @@ def look_after(local: Local) -> None:
         cgroup_base=cgroups.find_base(local.cell.id),
         clocks=clocks,
         runs=Runs(poller),
-        start_runner=oneshot.start,
+        start_runner=start,
         missing=missing_program,
         daemons=local.where.daemons,
         part="local",

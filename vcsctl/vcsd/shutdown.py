@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -10,13 +9,12 @@ from collections.abc import Callable
 from vcsctl.domain.run import StopRequest
 from vcsctl.domain.unit import from_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners import linux
-from vcsctl.runners.supervise import Run, nudge
-from vcsctl.store import state
+from vcsctl.runners.supervise import Run, Runs
 from vcsctl.store.paths import Paths
 from vcsctl.vcsd import systemd
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.node import Node
+from vcsctl.vcsd.stopping import tell_to_stop
 from vcsctl.vcsd.turns import Turns
 
 _BEYOND_S = 15.0  # for what a run does after its command is dead
@@ -31,7 +29,7 @@ def stop_all(turns: Turns, paths: Paths, node: str, is_more: Callable[[], bool] 
     patience_s = max([_stop_timeout_s(run) for run in runs], default=_DEFAULT_S) + _BEYOND_S
     say(f"the machine goes down: {len(runs)} runs are stopped")
     for run in runs:
-        _stop(paths, node, run)
+        _stop(paths, node, loop.runs, run)
     give_up_s = time.monotonic() + patience_s
     while (_here(turns.node) or is_more()) and time.monotonic() < give_up_s:
         systemd.notify(f"EXTEND_TIMEOUT_USEC={int(_BEYOND_S * 1e6)}", f"STATUS=stops {len(_here(turns.node))} runs")
@@ -52,15 +50,10 @@ def _stop_timeout_s(run: Run) -> float:
         return _DEFAULT_S
 
 
-def _stop(paths: Paths, node: str, run: Run) -> None:
-    ticks = linux.process_started(run.pid)
+def _stop(paths: Paths, node: str, runs: Runs, run: Run) -> None:
+    request = StopRequest("vcsd", node, "the machine goes down", "shutdown")
     try:
-        request = StopRequest("vcsd", node, "the machine goes down", "shutdown")
-        state.write_stop(paths, run.claim.key, run.claim.fence, request)
+        tell_to_stop(paths, runs, run.claim, request)
     except StorageError as error:  # its runner is told without the reason then
         say(f"{run.claim.run_id}: {error}")
-        if ticks is not None and os.getpid() != run.pid:
-            linux.kill(run.pid, signal.SIGTERM)
-        return
-    if ticks is not None:
-        nudge(run.pid, ticks)
+        runs.tell(run, signal.SIGTERM)
