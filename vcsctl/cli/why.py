@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 
 import click
 
-from vcsctl.cli.act import node_option
 from vcsctl.cli.context import Context, in_time, show
 from vcsctl.cli.overview import Overview, outdated_notes
 from vcsctl.cli.tables import local, value_text
-from vcsctl.cli.targets import places
+from vcsctl.cli.targets import node_option, places
 from vcsctl.domain.effective import fitting, in_force
 from vcsctl.domain.reconcile import Start, Wait, decide
 from vcsctl.domain.run import Claim, to_text

@@ -20,6 +20,11 @@ def log_path(log_dir: str, key: str, run_id: str) -> str:
     return f"{log_dir}/{service_of(key)}/{run_id}.log"
 
 
+def log_path_of_daemon(log_dir: str, key: str) -> str:
+    """A daemon's log, one over all its runs; older parts of it are `.1` and so on."""
+    return f"{log_dir}/{service_of(key)}/{key}.log"
+
+
 def end_leftovers(paths: Paths, base: str, log_dir: str, live: Collection[str]) -> list[str]:
     """The runs whose leftovers were killed. `base`: of the cell's control groups. `live`: the ids of own runs."""
     killed = []
