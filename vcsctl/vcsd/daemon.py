@@ -24,9 +24,9 @@ from vcsctl.store.cell import Cell, enter_cell
 from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
 from vcsctl.store.selftest import prove_storage
-from vcsctl.vcsd import loop as looping
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.control import Control, Reply
+from vcsctl.vcsd.events import wait_for_events
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.node import MOST_PRUNED_AT_ONCE, Node
 from vcsctl.vcsd.presence import Machine
@@ -72,6 +72,7 @@ class Daemon:
             runs=Runs(self.poller),
             start_runner=start,
             missing=missing_program,
+            daemons=self.where.daemons,
         )
         self.loop = self.node.loop
         history.compact_last(self.paths, self.config.node)
@@ -140,7 +141,7 @@ class Daemon:
                 self._storage_trouble("pass", error)
                 time.sleep(_STORAGE_PAUSE_S)
             pause_s = min(self.loop.pause_s(), max(0.0, self.chores.idle_seconds or 0.0))
-            events = looping.wait_for_events(self.poller, pause_s)
+            events = wait_for_events(self.poller, pause_s)
             if self.signals in events:
                 os.read(self.signals, 4096)
             self.control.take(events)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vcsctl import steps
+from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait
 from vcsctl.domain.effective import in_force
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
-from vcsctl.domain.reconcile import CLOCK_TOLERANCE, Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait, decide
+from vcsctl.domain.reconcile import CLOCK_TOLERANCE, decide
 from vcsctl.domain.run import Claim, End, service_of, to_text
 from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
@@ -54,13 +55,14 @@ class Launcher:
     view: Callable[[str, KeyState], KeyView]  # KEY and its records, with the entries as they are now; no run lives
     service: Callable[[str], Service | None]
     missing: Callable[[str], str | None]  # the program of a KEY that this machine does not have
+    daemons: str | None  # the folder where runners of daemons tell how they are
     told: dict[str, str] = field(default_factory=dict)  # KEY → what was last said of a run that was found
 
     def start(self, decision: Start) -> Decision | None:
         """None when the run was started; otherwise what is to be done instead."""
         grant = self.take(decision.key, decision.groups)
         if isinstance(grant, Blocked):
-            return Wait(decision.key, grant.why, decision.place, decision.enters_queue, grant.run)
+            return _waiting(decision, grant)
         try:
             instead = self._start_under_lock(decision, grant)
         except (StorageError, OSError):
@@ -80,7 +82,7 @@ class Launcher:
             return again if not isinstance(again, Start) else Idle(key, "its groups changed", self.clocks.now())
         if (blocked := self.group_conflict(key, again.groups)) is not None:
             grant.unlock()
-            return Wait(key, blocked.why, again.place, again.enters_queue, blocked.run)
+            return _waiting(again, blocked)
         service = self.service(key)
         if service is None:
             grant.unlock()
@@ -236,10 +238,13 @@ class Launcher:
             groups,
             queued_at,
             to_plain(unit) if unit else None,
+            plan.failed_on,
         )
 
     def _queued_at(self, start: Start) -> datetime | None:
         """When its KEY entered the queue; a slot that starts at once has waited since its instant."""
+        if start.plan.trigger == "daemon":
+            return None
         return (
             min(start.place, start.plan.slot) if start.plan.slot and start.plan.trigger == "schedule" else start.place
         )
@@ -282,7 +287,8 @@ class Launcher:
             cancelled = [one for one in claim.requests if queue.is_cancelled(self.paths, claim.key, one)]
             if len(cancelled) == len(claim.requests):
                 return "the request was cancelled"
-        if claim.slot is not None and not claim.requests and self._disabled(claim):
+        by_itself = claim.trigger == "daemon" or (claim.slot is not None and not claim.requests)
+        if by_itself and self._disabled(claim):
             return "the service was disabled"
         return None
 
@@ -328,3 +334,7 @@ class Launcher:
             say(f"{claim.run_id}: {end.outcome}: {why}")
         running.leave(self.paths, claim.run_id)
         self.recorder.record(claim.key)
+
+
+def _waiting(start: Start, blocked: Blocked) -> Wait:
+    return Wait(start.key, blocked.why, start.place, start.enters_queue, blocked.run, start.patient)
