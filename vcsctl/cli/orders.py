@@ -15,7 +15,7 @@ from vcsctl.cli.daemons import UP, Instance, own_daemons
 from vcsctl.cli.waiting import LOOK_S, tell
 from vcsctl.domain.daemon import DaemonState, Order
 from vcsctl.domain.run import StopRequest, parse_run_id, run_id
-from vcsctl.domain.unit import Daemon, needs_no_share
+from vcsctl.domain.unit import Daemon, Unit, needs_no_share
 from vcsctl.errors import NotRunningError
 from vcsctl.runners.linux import boot_id
 from vcsctl.runners.supervise import nudge
@@ -96,7 +96,7 @@ def until_taken_up(context: Context, ordered: Ordered) -> str:
     return ""
 
 
-def cell_of(context: Context, unit: Daemon, node: str) -> Paths | None:
+def cell_of(context: Context, unit: Unit, node: str) -> Paths | None:
     """Where its records lie; None where that is another machine."""
     if not needs_no_share(unit):
         return context.paths
