@@ -146,10 +146,10 @@ class Daemons:
         """Of one that has no run, as far as known."""
         last = self._overview.last_of_key.get(key)
         known, silence = self._context.nodes.get(node), self._silence(node)
-        if silence and node != self._context.config.node:
-            return Instance(key, node, "unknown", None, silence, last=last)
         if line.status != "enabled":
             return Instance(key, node, line.status, last=last)
+        if silence and node != self._context.config.node:
+            return Instance(key, node, "unknown", None, silence, last=last)
         if not row.get("key"):
             return Instance(key, node, "not running", None, f"node {node} may not run it any more", last=last)
         if row.get("missing"):
@@ -189,5 +189,5 @@ class Daemons:
 def _keep_newer(found: dict[str, DaemonState], told: DaemonState) -> None:
     before, run = found.get(told.key), parse_run_id(told.run_id)
     known = parse_run_id(before.run_id) if before else None
-    if run is not None and run[0] == told.key and (known is None or run[1] >= known[1]):
+    if run is not None and run[0] == told.key and (known is None or run[1] > known[1]):
         found[told.key] = told
