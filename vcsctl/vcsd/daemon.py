@@ -15,8 +15,9 @@ import schedule
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
 from vcsctl.errors import RefusedError, StorageError, VcsError
-from vcsctl.runners import cgroups, compiler, linux, oneshot
+from vcsctl.runners import cgroups, compiler, linux
 from vcsctl.runners.programs import missing_program
+from vcsctl.runners.start import start
 from vcsctl.runners.supervise import Runs, nudge
 from vcsctl.store import history, state
 from vcsctl.store.cell import Cell, enter_cell
@@ -69,7 +70,7 @@ class Daemon:
             cgroup_base=cgroups.find_base(cell.id),
             clocks=self.clocks,
             runs=Runs(self.poller),
-            start_runner=oneshot.start,
+            start_runner=start,
             missing=missing_program,
             daemons=self.where.daemons,
         )

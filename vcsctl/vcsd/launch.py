@@ -15,10 +15,11 @@ from vcsctl.domain.effective import in_force
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
 from vcsctl.domain.reconcile import CLOCK_TOLERANCE, decide
 from vcsctl.domain.run import Claim, End, service_of, to_text
-from vcsctl.domain.unit import Unit, to_plain
+from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners import cgroups, oneshot
-from vcsctl.runners.leftovers import log_path
+from vcsctl.runners import cgroups
+from vcsctl.runners.base import Job
+from vcsctl.runners.leftovers import log_path, log_path_of_daemon
 from vcsctl.runners.supervise import Run, Runs
 from vcsctl.store import files, locks, nodes, queue, running, state
 from vcsctl.store.locks import Grant
@@ -50,7 +51,7 @@ class Launcher:
     index: RunningReader
     peers: Peers
     clocks: Clocks
-    start_runner: Callable[[oneshot.Job], int]
+    start_runner: Callable[[Job], int]
     view: Callable[[str, KeyState], KeyView]  # KEY and its records, with the entries as they are now; no run lives
     service: Callable[[str], Service | None]
     missing: Callable[[str], str | None]  # the program of a KEY that this machine does not have
@@ -305,8 +306,11 @@ class Launcher:
         cgroup = self.cgroup_of(claim)
         if cgroup and not cgroups.make(cgroup):
             cgroup = None
-        log = log_path(self.log_dir, claim.key, claim.run_id)
-        job = oneshot.Job(self.paths, claim, unit, grant, fences, log, self.boot_id, self.fence_after_s, cgroup)
+        if isinstance(unit, Daemon):
+            log = log_path_of_daemon(self.log_dir, claim.key)
+        else:
+            log = log_path(self.log_dir, claim.key, claim.run_id)
+        job = Job(self.paths, claim, unit, grant, fences, log, self.boot_id, self.fence_after_s, cgroup)
         pid = self.start_runner(job)
         steps.reached("runner forked")
         self.runs.add(Run(claim, self.clocks.now(), pid, grant.keep(), None, cgroup))

@@ -14,7 +14,7 @@ from vcsctl.config import Config
 from vcsctl.domain.run import Claim
 from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners import oneshot
+from vcsctl.runners.base import Job
 from vcsctl.runners.supervise import Runs
 from vcsctl.store import nodes, running, state
 from vcsctl.store.locks import NodeLock
@@ -59,7 +59,7 @@ class Node:
         cgroup_base: str | None,
         clocks: Clocks,
         runs: Runs,
-        start_runner: Callable[[oneshot.Job], int],
+        start_runner: Callable[[Job], int],
         missing: Callable[[Unit], str | None],
         daemons: str | None = None,
         *,
