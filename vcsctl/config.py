@@ -21,7 +21,7 @@ LARGEST_FILE = 1 << 18
 
 def _parse_node_name(value: object) -> str:
     name = values.text_of(value)
-    if not values.NODE_PATTERN.fullmatch(name) or name.endswith((".units", ".runs")):
+    if not values.NODE_PATTERN.fullmatch(name) or name.endswith((".units", ".runs", ".daemons")):
         raise ValueError(f"bad node name {name!r}; write up to 63 letters, digits, '.', '_' and '-'")
     return name
 
