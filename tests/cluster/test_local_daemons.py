@@ -268,3 +268,27 @@ def test_a_unit_that_comes_goes_or_changes_is_seen_without_the_share(node: Node)
     (node.units / "keeps.yaml").unlink()
     node.vcsd.send_signal(signal.SIGHUP)
     kept.until_down()
+
+
+def test_orders_reach_a_daemon_that_needs_no_share(cell_of: CellOf) -> None:
+    cell = cell_of("a", "b")
+    for name in ("a", "b"):  # each sees the file of its own pid
+        cell[name].unit("keeps", DAEMON.format(pid=f"{cell[name].root}/keeps.pid"))
+    cell.start()
+    kept = Kept.__new__(Kept)
+    kept.node, kept.file = cell["a"], cell["a"].root / "keeps.pid"
+    first = kept.until_up()
+    done = cell["b"].vcsctl("restart", "keeps", "--node", "a")
+    assert done.returncode == 0, done
+    second = kept.until_up(other_than=first)
+    done = cell["b"].vcsctl("stop", "keeps", "--node", "a")
+    assert done.returncode == 0, done
+    kept.until_down()
+    kept.stays(0, 1)
+    done = cell["a"].vcsctl("restart", "keeps", "--node", "a")
+    assert done.returncode == 0, done
+    kept.until_up(other_than=second)
+    causes = lambda: [row["cause"] for row in cell["a"].history("keeps") if row["node"] == "a"]  # noqa: E731
+    cell["a"].until(lambda: len(causes()) == 2, "both ends are in the shared history")
+    assert causes() == ["restart-requested", "stop-requested"]
+    assert not [name for name in os.listdir(cell.paths.queue) if name.endswith(".order")]

@@ -120,6 +120,7 @@ class Node:
                 state=observer.state,
                 decided=lambda key, found: self.loop.decided(key, found),
                 is_ours=lambda key: key in self.services.by_key,
+                is_apart=self.services.is_apart,
             ),
             publisher=publisher_of(paths, config.node, daemons, clocks, cgroup_base) if daemons and publishes else None,
             state=observer.state,
