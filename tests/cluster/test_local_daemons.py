@@ -292,3 +292,22 @@ def test_orders_reach_a_daemon_that_needs_no_share(cell_of: CellOf) -> None:
     cell["a"].until(lambda: len(causes()) == 2, "both ends are in the shared history")
     assert causes() == ["restart-requested", "stop-requested"]
     assert not [name for name in os.listdir(cell.paths.queue) if name.endswith(".order")]
+
+
+def test_a_daemon_that_comes_into_a_group_or_leaves_it_never_runs_twice(cell_of: CellOf) -> None:
+    """Its runs change from this machine's own cell to the shared one and back."""
+    node = cell_of("a")["a"]
+    kept = Kept(node)
+    alone, notes = node.root / "alone", node.root / "notes"
+    script = f'mkdir {alone} || echo twice >> {notes}; echo $$ > {kept.file}; trap \\"sleep 0.5; rmdir {alone}; exit\\" TERM; while :; do sleep 0.02; done'
+    unit = f'schedule: daemon\nexec: [/bin/sh, -c, "{script}"]\n'
+    node.unit("keeps", unit)
+    node.start()
+    pid = kept.until_up()
+    for groups in ("groups: [g]\n", "", "groups: [g]\n", ""):
+        node.unit("keeps", unit + groups)
+        node.reload()
+        pid = kept.until_up(other_than=pid)
+        assert bool(local_cell.runners(str(node.shared))) == bool(groups)
+        assert bool(local_cell.runners(kept.local.root)) != bool(groups)
+    assert not notes.exists()
