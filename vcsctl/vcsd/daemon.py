@@ -14,6 +14,7 @@ from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
 from vcsctl.errors import RefusedError, StorageError, VcsError
 from vcsctl.runners import cgroups, compiler, linux
+from vcsctl.runners.going_down import machine_goes_down
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.start import start
 from vcsctl.runners.supervise import Runs, nudge
@@ -181,7 +182,7 @@ class Daemon:
                 mirror_again_s = time.monotonic() + self.config.poll
                 self.troubles.guarded(self.mirror.look)
         systemd.notify("STOPPING=1", "STATUS=stops; runs go on")
-        if systemd.machine_goes_down():
+        if machine_goes_down():
             self._go_down()
             return
         self.troubles.guarded(self.turns.prune)
