@@ -311,3 +311,28 @@ def test_a_daemon_that_comes_into_a_group_or_leaves_it_never_runs_twice(cell_of:
         assert bool(local_cell.runners(str(node.shared))) == bool(groups)
         assert bool(local_cell.runners(kept.local.root)) != bool(groups)
     assert not notes.exists()
+
+
+def test_a_node_that_gets_another_name_takes_its_daemons_along(node: Node) -> None:
+    kept = Kept(node)
+    node.start(until_it_answers=False)
+    first = kept.until_up()
+    end(node)
+    file = node.root / "etc/vcs/vcs.yaml"
+    file.write_text(file.read_text().replace("node: a\n", "node: z\n"))
+    node.start(until_it_answers=False)
+    node.until(lambda: not is_there(first), "the one of the former name has ended")
+    kept.until_up(other_than=first)
+    assert [claim.key for claim, _ in local_cell.living(kept.local)] == ["keeps@z"]
+
+
+def test_a_daemon_that_nobody_looks_after_is_a_fault_of_its_node(cell_of: CellOf) -> None:
+    node = cell_of("a")["a"]
+    kept = Kept(node)
+    node.start()
+    kept.until_up()
+    inner = kept.keepers()[1]
+    os.kill(inner, signal.SIGSTOP)
+    node.until(lambda: "own daemons is silent" in node.vcsctl("status").stdout, "status says so")
+    os.kill(inner, signal.SIGCONT)
+    node.until(lambda: "own daemons is silent" not in node.vcsctl("status").stdout, "it is over")

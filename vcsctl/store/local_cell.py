@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import Claim, Started, service_of
-from vcsctl.store import codec, files, history, records, state
+from vcsctl.store import codec, files, history, records, running, state
 from vcsctl.store.cell import Cell, make_cell, read_cell
 from vcsctl.store.paths import Paths, is_part
 from vcsctl.store.records import Faults
+from vcsctl.store.running import RunningReader
 
 MOST_COPIED_BYTES = 1 << 17  # at one look: some three hundred outcomes
 
@@ -34,17 +36,17 @@ def has_records(root: str) -> bool:
     return bool(files.names(Paths(root).states))
 
 
+def living(paths: Paths) -> Iterator[tuple[Claim, Started]]:
+    """The runs that are on record as begun and not as over."""
+    for stored in RunningReader(paths, Faults()).read().values():
+        claim = stored.value
+        started = state.read_started(paths, claim.key, claim.fence)
+        if started is not None and not running.is_over(paths, claim.key, claim.fence):
+            yield claim, started
+
+
 def runners(root: str) -> list[Started]:
-    """The starts of the runs that are on record as living."""
-    paths, found = Paths(root), []
-    for name in files.names(paths.running):
-        run_id = name.removesuffix(".json")
-        key, _, number = run_id.rpartition(".")
-        if is_part(key) and number.isdecimal():
-            started = state.read_started(paths, key, int(number))
-            if started is not None:
-                found.append(started)
-    return found
+    return [started for _, started in living(Paths(root))]
 
 
 def begin_numbers(paths: Paths, key: str, node: str) -> None:

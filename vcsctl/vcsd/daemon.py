@@ -59,7 +59,6 @@ class Daemon:
         self.keeper = Keeper(self.where, self.config, this_machine())
         self._compile()  # this and the keeper before anything touches the share
         cell, fence_after_s, lock = self._wait_for_storage()
-        self.wakeup.heed(*_ENDS)  # not before: a share that hangs must not keep them from ending us
         self.node = Node(
             config=self.config,
             paths=self.paths,
@@ -85,6 +84,7 @@ class Daemon:
             self.node.services,
             self.node.presence,
             self.node.faults,
+            self.clocks,
             self.keeper.look,
         )
         history.compact_last(self.paths, self.config.node)
@@ -94,6 +94,7 @@ class Daemon:
         self.turns = Turns(
             self.node, self.paths, self.config, self.clocks, self.poller, self.wakeup, self.troubles, hourly
         )
+        self.wakeup.heed(*_ENDS)  # not before: a share that hangs must not keep them from ending us
         gc.collect()
         gc.freeze()  # what is loaded now lives for ever: no collection touches it, no fork copies it
 
@@ -191,6 +192,7 @@ class Daemon:
     def _go_down(self) -> None:
         self.keeper.go_down()
         stop_all(self.turns, self.paths, self.config.node, lambda: not self.keeper.is_over())
+        self.troubles.guarded(self.mirror.look)  # the outcomes of those that the keeper has stopped
         say("stopped, and the runs of this machine with it")
 
     # The catalog.

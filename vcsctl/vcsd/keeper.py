@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config, Places
-from vcsctl.errors import RefusedError, VcsError
+from vcsctl.errors import RefusedError, StorageError, VcsError
 from vcsctl.runners import linux
 from vcsctl.store import local_cell, locks
 from vcsctl.store.locks import HeldLock
@@ -39,6 +39,7 @@ class Keeper:
         self._pid = 0
         self._descriptor: int | None = None
         self._again_s = 0.0
+        self._said = ""
 
     @property
     def is_kept(self) -> bool:
@@ -70,7 +71,13 @@ class Keeper:
             self._descriptor, self._again_s = None, time.monotonic() + RESTART_PAUSE_S
             say(f"the keeper has died; started again in {RESTART_PAUSE_S:g} s")
         if self._pid and self._descriptor is None and time.monotonic() >= self._again_s:
-            self._start()
+            self._again_s = time.monotonic() + RESTART_PAUSE_S
+            try:
+                self._start()
+            except (StorageError, OSError) as error:  # OSError: no process to be had just now
+                if self._said != (text := str(error)):
+                    say(f"cannot start the keeper: {text}; trying again")
+                self._said = text
 
     def is_over(self) -> bool:
         if self._descriptor is None:

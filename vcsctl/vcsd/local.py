@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
+from vcsctl.domain.run import StopRequest
 from vcsctl.domain.unit import allowed_on, from_plain, needs_no_share
 from vcsctl.errors import VcsError
 from vcsctl.runners import cgroups
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.start import start
-from vcsctl.runners.supervise import Runs
-from vcsctl.store import history, local_cell
+from vcsctl.runners.supervise import Runs, nudge
+from vcsctl.store import history, local_cell, state
 from vcsctl.store.cell import Cell
 from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
@@ -80,6 +81,7 @@ def look_after(local: Local) -> None:
         part="local",
     )
     history.compact_last(paths, config.node)
+    _end_former_names(local)
     node.begin(_begun(local, _snapshot(local)))
     turns = Turns(node, paths, config, clocks, poller, wakeup, troubles)
     gc.collect()
@@ -92,6 +94,16 @@ def look_after(local: Local) -> None:
             troubles.guarded(node.loop.observe)
         turns.one()
     stop_all(turns, paths, config.node)
+
+
+def _end_former_names(local: Local) -> None:
+    """What was started while this node had another name is nobody else's: here, too, it is not wanted any more."""
+    for claim, started in local_cell.living(local.paths):
+        if started.boot_id == local.machine.boot_id and not claim.key.endswith(f"@{local.config.node}"):
+            wish = StopRequest("vcsd", local.config.node, f"its node is {local.config.node} now", "unwanted")
+            state.write_stop(local.paths, claim.key, claim.fence, wish)
+            nudge(started.pid, started.pid_started)
+            say(f"{claim.run_id}: told to stop: {wish.reason}")
 
 
 def _reload(local: Local, node: Node) -> None:

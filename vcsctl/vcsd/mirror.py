@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 from vcsctl.domain.daemon import Order
 from vcsctl.domain.history import Row
+from vcsctl.domain.nodes import SILENT_AFTER_BEATS
 from vcsctl.errors import StorageError
 from vcsctl.store import daemons, history, local_cell, nodes, records
 from vcsctl.store.cell import read_cell
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import Faults
+from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.presence import Presence
 from vcsctl.vcsd.services import Services
 
@@ -31,7 +33,10 @@ class Mirror:
     services: Services
     presence: Presence
     faults: Faults
+    clocks: Clocks
     tell: Callable[[], None]
+    _beat: tuple[int, int] = (0, 0)  # the last heartbeat of the local cell, and since when it is that one
+    _heard_s: float = 0.0
     _under_way: dict[str, Order] = field(default_factory=dict)
     _wishes: OverridesReader = field(init=False)
     _outcomes: local_cell.Outcomes = field(init=False)
@@ -48,6 +53,7 @@ class Mirror:
         if changed:
             self.tell()
         self._copy_outcomes()
+        self._tell_faults()
 
     # There.
 
@@ -79,9 +85,12 @@ class Mirror:
         keys = {service.key for service in self.services.apart.values()}
         ordered = {one.value.id: one.value for one in daemons.orders(self.shared, self.faults) if one.value.key in keys}
         taken = {one.value.id for one in daemons.orders(self.local, Faults())}
-        for identity in self._under_way.keys() - taken:
-            order = self._under_way.pop(identity)
-            daemons.carried_out(self.shared, order.key, order.id)
+        for identity, order in list(self._under_way.items()):
+            if identity in taken and identity in ordered:
+                continue
+            # It was carried out here, or taken back there.
+            daemons.carried_out(self.local if identity in taken else self.shared, order.key, order.id)
+            del self._under_way[identity]
             ordered.pop(identity, None)
         for identity in ordered.keys() - self._under_way.keys():
             if identity not in taken:
@@ -104,6 +113,22 @@ class Mirror:
                 self._append_last(rows)
             self._outcomes.done(reached)
             self._sure = True
+
+    def _tell_faults(self) -> None:
+        """What the local process has to say, or that it says nothing, is shown as this node's own."""
+        stored = nodes.read_states(self.local).get(self.node)
+        if stored is None:
+            return
+        state, now_s = stored.value, self.clocks.monotonic()
+        if self._beat != (state.counter, state.pid):
+            self._beat, self._heard_s = (state.counter, state.pid), now_s
+        texts = list(state.faults)
+        if now_s - self._heard_s > SILENT_AFTER_BEATS * state.heartbeat_s:
+            texts.append("what looks after this machine's own daemons is silent; see the log of vcsd")
+        if texts:
+            self.faults.add(self.local.root, "; ".join(texts))
+        else:
+            self.faults.forget(self.local.root)
 
     def _append_last(self, rows: list[Row]) -> None:
         if runs := [row for row in rows if row.is_run]:

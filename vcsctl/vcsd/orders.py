@@ -70,6 +70,8 @@ class Orders:
                 return None  # that node's
         if self.is_ours(order.key):
             return self._of_what_is_down(order, found)
+        if not self.peers.others_for(order.key):
+            self.peers.refresh()  # its node may have published its units since the last heartbeat
         if self.peers.others_for(order.key):
             return None
         return "no known node may run it; nothing is done"
