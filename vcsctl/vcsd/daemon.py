@@ -72,6 +72,7 @@ class Daemon:
             start_runner=start,
             missing=missing_program,
             part="shared",
+            local=Paths(self.where.local_cell),
             daemons=self.where.daemons,
         )
         self.loop = self.node.loop

@@ -69,6 +69,7 @@ class Node:
         *,
         publishes: bool = True,
         part: Part = "all",
+        local: Paths | None = None,
     ) -> None:
         self.config, self.paths, self._missing = config, paths, missing
         self._lock, self._locks_can_be_lost = lock, fence_after_s is not None
@@ -102,6 +103,7 @@ class Node:
             service=lambda key: self.services.by_key.get(key),
             missing=self._missing_for,
             daemons=daemons,
+            local=local,
         )
         keeping = Keeping(
             paths=paths,
@@ -120,6 +122,7 @@ class Node:
                 state=observer.state,
                 decided=lambda key, found: self.loop.decided(key, found),
                 is_ours=lambda key: key in self.services.by_key,
+                is_apart=self.services.is_apart,
             ),
             publisher=publisher_of(paths, config.node, daemons, clocks, cgroup_base) if daemons and publishes else None,
             state=observer.state,

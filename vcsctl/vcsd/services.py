@@ -13,6 +13,7 @@ from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.domain.calendar import Schedule
 from vcsctl.domain.effective import fitting
 from vcsctl.domain.override import Override
+from vcsctl.domain.run import service_of
 from vcsctl.domain.unit import Daemon, Unit, allowed_on, from_plain, key_of, needs_no_share, schedule_of
 
 
@@ -113,6 +114,10 @@ class Services:
     def named(self, name: str) -> Service | None:
         """As this node may run it, here or apart."""
         return self.apart.get(name) or self.by_key.get(self.keys.get(name, ""))
+
+    def is_apart(self, key: str) -> bool:
+        service = self.apart.get(service_of(key))
+        return service is not None and service.key == key
 
     def elsewhere(self, key: str) -> bool:
         """Whether a KEY is the business of other nodes: its service exists, and this node may not run it.
