@@ -32,7 +32,17 @@ def main() -> None:
     paths = Paths(f"{root}/shared")
     grant = locks.take(paths.key_lock("d"), {group: paths.group_lock(group) for group in asked["groups"]})
     assert isinstance(grant, locks.Grant), f"{grant} is held"
-    claim = Claim("d", fence, "d", "n1", "daemon", "wanted", groups=asked["groups"], queued_at=datetime.now(UTC), unit=to_plain(unit))
+    claim = Claim(
+        "d",
+        fence,
+        "d",
+        "n1",
+        "daemon",
+        "wanted",
+        groups=asked["groups"],
+        queued_at=datetime.now(UTC),
+        unit=to_plain(unit),
+    )
     draft = state.draft_claim(paths, claim)
     draft.link()
     draft.discard()
@@ -42,7 +52,16 @@ def main() -> None:
         cgroups.make(cgroup)
     fences = grant.raise_fences(fence, "test")
     job = Job(
-        paths, claim, unit, grant, fences, f"{root}/log/d/d.log", "boot", asked["fence_after_s"], cgroup, asked["daemons"]
+        paths,
+        claim,
+        unit,
+        grant,
+        fences,
+        f"{root}/log/d/d.log",
+        "boot",
+        asked["fence_after_s"],
+        cgroup,
+        asked["daemons"],
     )
     signal.signal(signal.SIGCHLD, lambda *_: None)
     runner = start(job)

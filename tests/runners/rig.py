@@ -18,6 +18,7 @@ from vcsctl.store import daemons, locks, records, state
 from vcsctl.store.paths import FOLDERS, Paths
 from vcsctl.store.records import Faults
 
+
 class Rig:
     """One daemon under its real runner. `unit` is the text of its unit file."""
 
@@ -33,7 +34,9 @@ class Rig:
         self.runner = 0
         self.fence = 0
 
-    def start(self, *argv: str, groups: tuple[str, ...] = (), fence_after_s: float | None = None, **keys: object) -> None:
+    def start(
+        self, *argv: str, groups: tuple[str, ...] = (), fence_after_s: float | None = None, **keys: object
+    ) -> None:
         """Forks a runner and returns when its start is on record. `argv`: of the daemon; `keys`: of its unit."""
         self.fence += 1
         asked = {
@@ -101,7 +104,9 @@ class Rig:
         give_up = time.monotonic() + patience_s
         while not holds():
             if time.monotonic() > give_up:
-                pytest.fail(f"waited {patience_s:g} s in vain until {what}; told {self.told()}; log:\n{self.said()[-3000:]}")
+                pytest.fail(
+                    f"waited {patience_s:g} s in vain until {what}; told {self.told()}; log:\n{self.said()[-3000:]}"
+                )
             time.sleep(0.01)
 
     def until_phase(self, phase: str) -> DaemonState:

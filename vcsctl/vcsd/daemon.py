@@ -60,6 +60,7 @@ class Daemon:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        os.makedirs(self.where.daemons, mode=0o755, exist_ok=True)  # gone with each reboot
         self.node = Node(
             config=self.config,
             paths=self.paths,
