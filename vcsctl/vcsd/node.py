@@ -12,7 +12,7 @@ from typing import Any
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config
 from vcsctl.domain.run import Claim
-from vcsctl.domain.unit import Unit, to_plain
+from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners.base import Job
 from vcsctl.runners.supervise import Runs
@@ -218,6 +218,8 @@ class Node:
         self.loop.look_at_standing()
         self.loop.note_peers(self.peers.refresh())
         self.sweep()
+        self.loop.look_at_adopted(every=True)
+        self.loop.dirty |= self._stood_by()
         self.loop.keeping.beat()
         self.loop.recovery.end_leftovers()
 
@@ -246,6 +248,15 @@ class Node:
                 loop.dirty.add(claim.key)
             elif self._is_orphaned(claim, found):
                 loop.dirty.add(claim.key)
+
+    def _stood_by(self) -> set[str]:
+        """KEYs of daemons that other nodes may run and that no run is known of: one may have begun and ended there."""
+        found = set()
+        for key, service in self.services.by_key.items():
+            unit = service.effective
+            if isinstance(unit, Daemon) and unit.run_on == "any" and unit.enabled and key not in self.loop.runs.by_key:
+                found.add(key)
+        return found
 
     def _is_orphaned(self, claim: Claim, found: KeyState) -> bool:
         """Whether nobody is known to look after a run: its lock is to be tried. It may have been held at one look by
