@@ -34,6 +34,7 @@ from vcsctl.vcsd.loop import Loop
 from vcsctl.vcsd.observe import Observer
 from vcsctl.vcsd.orders import Orders
 from vcsctl.vcsd.peers import Peers
+from vcsctl.vcsd.permits import Permits, SharedPermits
 from vcsctl.vcsd.presence import Machine, Presence
 from vcsctl.vcsd.recorder import Recorder
 from vcsctl.vcsd.recovery import Recovery
@@ -46,7 +47,9 @@ MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop s
 
 class Node:
     """`missing` tells what program of a unit this machine lacks. `lock` has been taken. `daemons` is the folder in
-    which runners of daemons tell how they are; with `publishes` all that is told there is published in the cell."""
+    which runners of daemons tell how they are; with `publishes` all that is told there is published in the cell.
+    `permits` says whose turn it is to restart a daemon of each node; None: the cell itself.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Node:
         daemons: str | None = None,
         *,
         publishes: bool = True,
+        permits: Permits | None = None,
     ) -> None:
         self.config, self.paths, self._missing = config, paths, missing
         self._lock, self._locks_can_be_lost = lock, fence_after_s is not None
@@ -104,7 +108,9 @@ class Node:
             runs=runs,
             peers=self.peers,
             presence=self.presence,
-            rolling=Rolling(paths, daemons, clocks, observer.state, lambda key: self.loop.would_start(key)),
+            rolling=Rolling(
+                permits or SharedPermits(paths), daemons, clocks, observer.state, lambda key: self.loop.would_start(key)
+            ),
             orders=Orders(
                 paths=paths,
                 node=config.node,
