@@ -103,7 +103,8 @@ def details(instance: Instance, log_here: str) -> Iterator[str]:
         if told.says:
             yield f"  says: {told.says}"
     if last is not None and (told is None or last.id != told.run_id):
-        yield f"  last run: {last.id} on {last.node}, {last.outcome}: {last.why}, at {local(last.at)}"
+        why = f": {last.why}" if last.why != instance.why else ""
+        yield f"  last run: {last.id} on {last.node}, {last.outcome}{why}, at {local(last.at)}"
     lines = log_tail(log_here) if log_here else []
     if lines:
         yield f"  log: {log_here}"

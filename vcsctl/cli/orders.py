@@ -14,7 +14,7 @@ from vcsctl.cli.context import Context, show
 from vcsctl.cli.daemons import UP, Instance, own_daemons
 from vcsctl.cli.waiting import LOOK_S, tell
 from vcsctl.domain.daemon import DaemonState, Order
-from vcsctl.domain.run import StopRequest, parse_run_id, run_id
+from vcsctl.domain.run import StopRequest, parse_run_id, run_id, service_of
 from vcsctl.domain.unit import Daemon, Unit, needs_no_share
 from vcsctl.errors import NotRunningError
 from vcsctl.runners.linux import boot_id
@@ -25,6 +25,7 @@ from vcsctl.store.records import Faults
 from vcsctl.vcsd.control import ask
 
 _TAKEN_UP_AFTER_S = 30.0  # an order that no living vcsd has taken up by then is taken back
+_NOTHING_CAME_AFTER_S = 15.0  # a runner that was told to stop says at once that it stops
 _BEYOND_ITS_TIMES_S = 15.0  # for polls, heartbeats and a slow storage
 Deed = Literal["stop", "restart", "reload", "reset-failed"]
 
@@ -130,9 +131,12 @@ def _newest_end(context: Context, unit: Daemon, one: Instance) -> tuple[int, str
 
 
 def until_stopped(context: Context, unit: Daemon, ordered: Ordered) -> str:
-    give_up_s = time.monotonic() + unit.stop_timeout + _BEYOND_ITS_TIMES_S
+    began_s = time.monotonic()
+    give_up_s = began_s + unit.stop_timeout + _BEYOND_ITS_TIMES_S
     one = ordered.before
-    while _fence(told_of(context, one)) == ordered.fence:
+    while _fence(told := told_of(context, one)) == ordered.fence:
+        if nothing := _nothing_came(told, one, began_s):
+            return nothing
         if time.monotonic() > give_up_s:
             return f"has not ended within its stop_timeout ({unit.stop_timeout:g} s)"
         time.sleep(LOOK_S)
@@ -141,9 +145,18 @@ def until_stopped(context: Context, unit: Daemon, ordered: Ordered) -> str:
     return ""
 
 
+def _nothing_came(told: DaemonState | None, one: Instance, began_s: float) -> str:
+    """An order that was taken up may have come too late, or to nothing that vcsd would start."""
+    if time.monotonic() - began_s < _NOTHING_CAME_AFTER_S or (told is not None and told.phase == "stopping"):
+        return ""
+    how = f"it is {told.phase} as before" if told else "it is not started"
+    return f"the order was taken up and nothing came of it, {how}; `vcsctl why {service_of(one.key)}` may say why"
+
+
 def until_up(context: Context, unit: Daemon, ordered: Ordered) -> str:
     """Until a run that began after the order says that it is ready; else why it is not."""
-    give_up_s = time.monotonic() + unit.stop_timeout + unit.start_timeout + _BEYOND_ITS_TIMES_S
+    began_s = time.monotonic()
+    give_up_s = began_s + unit.stop_timeout + unit.start_timeout + _BEYOND_ITS_TIMES_S
     one, is_there = ordered.before, False
     while True:
         told, now_s = told_of(context, one), time.monotonic()
@@ -155,6 +168,8 @@ def until_up(context: Context, unit: Daemon, ordered: Ordered) -> str:
                 is_there, give_up_s = True, now_s + unit.start_timeout
         elif told is None and (end := _newest_end(context, unit, one))[0] > ordered.fence:
             return f"{run_id(one.key, end[0])} ended: {end[1]}"
+        elif nothing := _nothing_came(told, one, began_s):
+            return nothing
         if now_s > give_up_s:
             where = f"; it is {told.phase}" if told else ""
             why = f", last exit: {told.last_exit}" if told and told.last_exit else ""

@@ -56,6 +56,7 @@ class Daemon:
         linux.become_subreaper()
         self.poller = select.epoll()
         self.wakeup = Wakeup(self.poller, signal.SIGHUP)
+        os.makedirs(self.where.daemons, mode=0o755, exist_ok=True)  # gone with each reboot
         self.keeper = Keeper(self.where, self.config, this_machine())
         self._compile()  # this and the keeper before anything touches the share
         cell, fence_after_s, lock = self._wait_for_storage()

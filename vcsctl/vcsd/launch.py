@@ -333,8 +333,8 @@ class Launcher:
             log = log_path_of_daemon(self.log_dir, claim.key)
         else:
             log = log_path(self.log_dir, claim.key, claim.run_id)
-        fence_s, told = self.fence_after_s, self.daemons
-        job = Job(self.paths, claim, unit, grant, fences, log, self.boot_id, fence_s, cgroup, told)
+        fence_after_s = self.fence_after_s
+        job = Job(self.paths, claim, unit, grant, fences, log, self.boot_id, fence_after_s, cgroup, self.daemons)
         pid = self.start_runner(job)
         steps.reached("runner forked")
         self.runs.add(Run(claim, self.clocks.now(), pid, grant.keep(), None, cgroup))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config
 from vcsctl.domain.run import Claim
-from vcsctl.domain.unit import Unit, to_plain
+from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners.base import Job
 from vcsctl.runners.supervise import Runs
@@ -34,6 +34,7 @@ from vcsctl.vcsd.loop import Loop
 from vcsctl.vcsd.observe import Observer
 from vcsctl.vcsd.orders import Orders
 from vcsctl.vcsd.peers import Peers
+from vcsctl.vcsd.permits import Permits, SharedPermits
 from vcsctl.vcsd.presence import Machine, Presence
 from vcsctl.vcsd.recorder import Recorder
 from vcsctl.vcsd.recovery import Recovery
@@ -50,7 +51,9 @@ Part = Literal["all", "shared", "local"]
 
 class Node:
     """`missing` tells what program of a unit this machine lacks. `lock` has been taken. `daemons` is the folder in
-    which runners of daemons tell how they are; with `publishes` all that is told there is published in the cell."""
+    which runners of daemons tell how they are; with `publishes` all that is told there is published in the cell.
+    `permits` says whose turn it is to restart a daemon of each node; None: the cell itself.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Node:
         publishes: bool = True,
         part: Part = "all",
         local: Paths | None = None,
+        permits: Permits | None = None,
     ) -> None:
         self.config, self.paths, self._missing = config, paths, missing
         self._lock, self._locks_can_be_lost = lock, fence_after_s is not None
@@ -112,7 +116,9 @@ class Node:
             runs=runs,
             peers=self.peers,
             presence=self.presence,
-            rolling=Rolling(paths, daemons, clocks, observer.state, lambda key: self.loop.would_start(key)),
+            rolling=Rolling(
+                permits or SharedPermits(paths), daemons, clocks, observer.state, lambda key: self.loop.would_start(key)
+            ),
             orders=Orders(
                 paths=paths,
                 node=config.node,
@@ -229,6 +235,8 @@ class Node:
         self.loop.look_at_standing()
         self.loop.note_peers(self.peers.refresh())
         self.sweep()
+        self.loop.look_at_adopted(every=True)
+        self.loop.dirty |= self._stood_by()
         self.loop.keeping.beat()
         self.loop.recovery.end_leftovers()
 
@@ -257,6 +265,15 @@ class Node:
                 loop.dirty.add(claim.key)
             elif self._is_orphaned(claim, found):
                 loop.dirty.add(claim.key)
+
+    def _stood_by(self) -> set[str]:
+        """KEYs of daemons that other nodes may run and that no run is known of: one may have begun and ended there."""
+        found = set()
+        for key, service in self.services.by_key.items():
+            unit = service.effective
+            if isinstance(unit, Daemon) and unit.run_on == "any" and unit.enabled and key not in self.loop.runs.by_key:
+                found.add(key)
+        return found
 
     def _is_orphaned(self, claim: Claim, found: KeyState) -> bool:
         """Whether nobody is known to look after a run: its lock is to be tried. It may have been held at one look by
