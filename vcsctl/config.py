@@ -93,6 +93,11 @@ class Places:
         return f"{self.root}/run/vcs/daemons"
 
     @property
+    def permits(self) -> str:
+        """Where the process that never touches the share asks for turns there."""
+        return f"{self.root}/run/vcs/permits"
+
+    @property
     def cache(self) -> str:
         return f"{self.root}/var/cache/vcs"
 

@@ -336,3 +336,26 @@ def test_a_daemon_that_nobody_looks_after_is_a_fault_of_its_node(cell_of: CellOf
     node.until(lambda: "own daemons is silent" in node.vcsctl("status").stdout, "status says so")
     os.kill(inner, signal.SIGCONT)
     node.until(lambda: "own daemons is silent" not in node.vcsctl("status").stdout, "it is over")
+
+
+def test_a_changed_unit_restarts_one_node_after_the_other(cell_of: CellOf) -> None:
+    cell = cell_of("a", "b")
+    slow = "ready: {{after: 2s}}\n" + DAEMON
+    for name in ("a", "b"):
+        cell[name].unit("keeps", slow.format(pid=f"{cell.root}/{name}.pid"))
+    cell.start()
+    pids = lambda: {name: (cell.root / f"{name}.pid").read_text() for name in ("a", "b")}  # noqa: E731
+    cell["a"].until(lambda: all((cell.root / f"{name}.pid").exists() for name in ("a", "b")), "both are up")
+    first, began_s = pids(), dict[str, float]()
+    for name in ("a", "b"):
+        cell[name].unit("keeps", slow.replace("1000", "2000").format(pid=f"{cell.root}/{name}.pid"))
+        cell[name].reload()
+
+    def both_are_new() -> bool:
+        for name, pid in pids().items():
+            if pid != first[name]:
+                began_s.setdefault(name, time.monotonic())
+        return len(began_s) == 2
+
+    cell["a"].until(both_are_new, "both are restarted")
+    assert abs(began_s["a"] - began_s["b"]) > 1.5, "the second waits until the first is ready"

@@ -31,6 +31,7 @@ from vcsctl.vcsd.keeper import Keeper
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.mirror import Mirror
 from vcsctl.vcsd.node import Node
+from vcsctl.vcsd.permits import GrantedPermits, SharedPermits
 from vcsctl.vcsd.presence import Machine
 from vcsctl.vcsd.shutdown import stop_all
 from vcsctl.vcsd.turns import STORAGE_PAUSE_S, Troubles, Turns, Wakeup
@@ -85,6 +86,7 @@ class Daemon:
             self.node.services,
             self.node.presence,
             self.node.faults,
+            GrantedPermits(self.where.permits, SharedPermits(self.paths)),
             self.clocks,
             self.keeper.look,
         )

@@ -24,6 +24,7 @@ from vcsctl.store.paths import Paths
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.node import Node
+from vcsctl.vcsd.permits import AskedPermits
 from vcsctl.vcsd.presence import Machine
 from vcsctl.vcsd.shutdown import stop_all
 from vcsctl.vcsd.turns import Troubles, Turns, Wakeup
@@ -79,6 +80,7 @@ def look_after(local: Local) -> None:
         missing=missing_program,
         daemons=local.where.daemons,
         part="local",
+        permits=AskedPermits(local.where.permits, clocks),
     )
     history.compact_last(paths, config.node)
     _end_former_names(local)

@@ -18,6 +18,7 @@ from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import Faults
 from vcsctl.vcsd.clocks import Clocks
+from vcsctl.vcsd.permits import GrantedPermits
 from vcsctl.vcsd.presence import Presence
 from vcsctl.vcsd.services import Services
 
@@ -33,6 +34,7 @@ class Mirror:
     services: Services
     presence: Presence
     faults: Faults
+    permits: GrantedPermits
     clocks: Clocks
     tell: Callable[[], None]
     _beat: tuple[int, int] = (0, 0)  # the last heartbeat of the local cell, and since when it is that one
@@ -52,6 +54,7 @@ class Mirror:
         changed |= self._carry_orders()
         if changed:
             self.tell()
+        self.permits.look()
         self._copy_outcomes()
         self._tell_faults()
 
