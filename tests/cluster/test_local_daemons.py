@@ -359,3 +359,23 @@ def test_a_changed_unit_restarts_one_node_after_the_other(cell_of: CellOf) -> No
 
     cell["a"].until(both_are_new, "both are restarted")
     assert abs(began_s["a"] - began_s["b"]) > 1.5, "the second waits until the first is ready"
+
+
+def test_status_and_why_tell_of_them_without_the_share(cell_of: CellOf) -> None:
+    node = cell_of("a")["a"]
+    node.unit("fails", "schedule: daemon\nstart_limit: 2 in 60s\nrestart_delay: 100ms\nexec: [/bin/false]\n")
+    kept = Kept(node)
+    node.start()
+    kept.until_up()
+    node.until(lambda: "start-limit" in str(node.history("fails")), "the other one has failed")
+    node.shared.unlink()
+    shown = node.vcsctl("status")
+    assert shown.returncode == 75
+    assert "does not hold" in shown.stderr or "holds no cell" in shown.stderr
+    assert "keeps@a on a: up since" in shown.stdout
+    assert "fails@a on a: failed since" in shown.stdout
+    why = node.vcsctl("why", "fails")
+    assert why.returncode == 75
+    assert why.stdout.startswith("by the records of this machine:\n")
+    assert "reset-failed" in why.stdout
+    assert "runs as keeps@a." in node.vcsctl("why", "keeps").stdout

@@ -22,6 +22,7 @@ from vcsctl.cli.hints import likely
 from vcsctl.config import Config, Places, load_config, places
 from vcsctl.domain.run import to_text
 from vcsctl.errors import TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
+from vcsctl.store import local_cell
 from vcsctl.store.cell import Cell, open_cell, read_cell
 from vcsctl.store.nodes import NodeUnits
 from vcsctl.store.paths import Paths
@@ -56,6 +57,15 @@ class Context:
             raise StorageError(f"{paths.root} does not hold cell {expected}; mount the shared directory")
         self.refuse_another(open_cell(paths))
         return paths
+
+    def of_this_machine(self) -> Context | None:
+        """The same for this machine's own cell, which needs no shared directory; None where there is none."""
+        paths = local_cell.find(self.where.local_cell)
+        if paths is None:
+            return None
+        own = Context(self.root)
+        own.paths = paths
+        return own
 
     def refuse_another(self, cell: Cell) -> None:
         if self.config.cell not in (None, cell.id):

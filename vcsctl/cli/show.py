@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
@@ -81,6 +81,7 @@ def _of_this_machine(context: Context, name: str | None, output: str) -> None:
     """While the shared directory cannot be read: what the runners of this machine tell of their daemons."""
     told = [one for one in own_daemons(context).values() if name in (None, service_of(one.key))]
     found = [Instance(one.key, one.node, one.phase, one.since, "", one) for one in told]
+    found += [one for one in _at_rest_here(context, name) if one.key not in {one.key for one in told}]
     found.sort(key=lambda one: one.key)
     if output == "json":
         show_json("instances", [daemon_view.plain(one) for one in found])
@@ -90,6 +91,16 @@ def _of_this_machine(context: Context, name: str | None, output: str) -> None:
     for one in found:
         for text in daemon_view.details(one, log_path_of_daemon(context.config.log_dir, one.key) if name else ""):
             show(f"  {text}")
+
+
+def _at_rest_here(context: Context, name: str | None) -> Iterator[Instance]:
+    """Daemons that need no shared directory and do not run: of these this machine's own cell tells."""
+    own = context.of_this_machine()
+    if own is None or name not in (None, *own.published.units):
+        return
+    overview = Overview(own)
+    for line in [overview.line(name, own.row(name))] if name is not None else overview.lines():
+        yield from (one for one in overview.daemons.of(line) if one.node == context.config.node)
 
 
 def _details(overview: Overview, line: Line, instances: Sequence[Instance]) -> None:

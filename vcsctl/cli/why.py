@@ -37,7 +37,15 @@ def why(context: Context, name: str, node: str | None) -> None:
 
     One that runs on each of its nodes is explained for all of them, or for --node.
     """
-    in_time(lambda: _why(context, name, node))
+    in_time(lambda: _why(context, name, node), lambda: _why_here(context, name, node))
+
+
+def _why_here(context: Context, name: str, node: str | None) -> None:
+    """While the shared directory cannot be read: of a daemon that needs none its records lie on this machine."""
+    own = context.of_this_machine()
+    if own is not None and name in own.published.units:
+        show("by the records of this machine:")
+        _why(own, name, node)
 
 
 def _why(context: Context, name: str, node: str | None) -> None:
