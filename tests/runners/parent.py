@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from vcsctl.domain.run import Claim
 from vcsctl.domain.unit import Daemon, Health, Probe, Reload, to_plain
+from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux
 from vcsctl.runners.base import Job
 from vcsctl.runners.start import start
@@ -17,6 +18,19 @@ from vcsctl.store import locks, state
 from vcsctl.store.paths import Paths
 
 KINDS = {"health": Health, "reload": Reload}
+
+
+def lose_when_told(root: str) -> None:
+    """As a file server that gave the locks away: writing out says EIO from then on."""
+    prove = locks.HeldLock.prove
+
+    def proof(lock: locks.HeldLock) -> None:
+        if os.path.exists(f"{root}/lose"):
+            with open(f"{root}/lost", "w"):
+                raise StorageError(f"cannot prove the lock {lock.path}: the storage failed")
+        prove(lock)
+
+    locks.HeldLock.prove = proof  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -63,6 +77,8 @@ def main() -> None:
         cgroup,
         asked["daemons"],
     )
+    if asked["lost_locks"]:
+        lose_when_told(root)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     runner = start(job)
     grant.close()

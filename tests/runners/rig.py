@@ -35,15 +35,24 @@ class Rig:
         self.fence = 0
 
     def start(
-        self, *argv: str, groups: tuple[str, ...] = (), fence_after_s: float | None = None, **keys: object
+        self,
+        *argv: str,
+        groups: tuple[str, ...] = (),
+        fence_after_s: float | None = None,
+        lost_locks: bool = False,
+        **keys: object,
     ) -> None:
-        """Forks a runner and returns when its start is on record. `argv`: of the daemon; `keys`: of its unit."""
+        """Forks a runner and returns when its start is on record. `argv`: of the daemon; `keys`: of its unit.
+
+        `lost_locks`: from the moment at which there is a file `lose`, each proof fails as on a lock that was lost.
+        """
         self.fence += 1
         asked = {
             "root": str(self.root),
             "fence": self.fence,
             "groups": groups,
             "fence_after_s": fence_after_s,
+            "lost_locks": lost_locks,
             "cgroups": self.with_cgroups,
             "daemons": self.daemons,
             "keys": {"name": "d", "run_on": "each", "exec": argv, **keys},

@@ -20,6 +20,7 @@ from vcsctl.domain.unit import Daemon, Health, Probe
 from vcsctl.errors import StorageError
 from vcsctl.runners import base, spawn
 from vcsctl.runners.base import LOOK_AGAIN_S, BaseRunner, Job
+from vcsctl.runners.daemon_log import DaemonLog
 from vcsctl.runners.daemon_machine import DaemonMachine
 from vcsctl.runners.life import Commands, Life
 from vcsctl.runners.spawn import Command
@@ -28,6 +29,7 @@ from vcsctl.store import daemons
 _STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested", "shutdown")
 _TELL_PAUSE_S = 1.0  # what only its STATUS changes is told no more often
 _TELL_AGAIN_S = 10.0  # after telling failed
+_LOG_PERIOD_S = 10.0
 
 
 class Runner(BaseRunner):
@@ -55,6 +57,9 @@ class Runner(BaseRunner):
         self.shown = replace(self.shown, log=job.log)
         self.told: DaemonState | None = None
         self.tell_at_s = 0.0
+        self.log = DaemonLog(job.log, self.unit.log_size, self.unit.log_keep)
+        self.look_at_log_s = self.started_s
+        self.log_trouble = ""
 
     def run(self) -> None:
         self.proofs.prove()
@@ -66,6 +71,7 @@ class Runner(BaseRunner):
             self.address = self.machine.listen(self.job.daemons, self.job.claim.run_id)
         end = self._keep_up()
         self._note(f"the run is over: {end.why}")
+        self._tell()
         self._finish(end)
         if self.job.daemons is not None:
             daemons.forget(self.job.daemons, self.job.claim.run_id)
@@ -90,6 +96,7 @@ class Runner(BaseRunner):
                 self._process_over(self.life)
                 continue
             self._tell()
+            self._mind_log()
             self.machine.wait(self._pause_s())
 
     def _between(self) -> End | None:
@@ -113,7 +120,7 @@ class Runner(BaseRunner):
             if self._stops_on_storage_loss and not fencing.may_start(self.proofs.age_s(), self.job.fence_after_s):
                 self._stop("storage", "the storage took too long to answer before the start")
                 return
-            self.was_ready = False
+            self.was_ready = self.reload_wanted = False
             self.life = Life(self.machine, self.unit, commands)
         except (spawn.CannotStartError, OSError) as error:
             self._after(Exit("cannot-start", str(error), began_s, self.machine.monotonic()))
@@ -134,19 +141,19 @@ class Runner(BaseRunner):
         main = self.machine.prepare(unit, variables, tuple(self.job.grant.descriptors))
         return Commands(
             main,
-            self._beside(main, unit.ready.exec) if isinstance(unit.ready, Probe) else None,
-            self._beside(main, unit.health.exec) if isinstance(unit.health, Health) else None,
+            self._beside(main, unit.ready.exec, output=0) if isinstance(unit.ready, Probe) else None,
+            self._beside(main, unit.health.exec, output=0) if isinstance(unit.health, Health) else None,
             self._beside(main, unit.reload.exec) if unit.reload is not None else None,
         )
 
-    def _beside(self, main: Command, argv: tuple[str, ...]) -> Command | str | None:
-        """As the process itself, but without its locks."""
+    def _beside(self, main: Command, argv: tuple[str, ...], output: int | None = None) -> Command | str | None:
+        """As the process itself, but without its locks. What a probe prints again and again is not for the log."""
         if not argv:
             return None
         program = spawn.find_program(argv[0])
         if program is None:
             return f"program missing: {argv[0]}"
-        return replace(main, argv=(program, *argv[1:]), inherited=())
+        return replace(main, argv=(program, *argv[1:]), inherited=(), output=output)
 
     def _process_over(self, life: Life) -> None:
         assert self.machine.status is not None
@@ -219,17 +226,19 @@ class Runner(BaseRunner):
     def _pause_s(self) -> float:
         """How long nothing needs to be done unless something happens."""
         now_s = self.machine.monotonic()
-        moments = [now_s + 3600.0, *self._fencing_moments(now_s)]
+        moments = [self.look_at_log_s, *self._fencing_moments(now_s)]
         if self.life is None:
             if self.stopping or self.give_up:
                 return 0.0
             moments.append(self.next_start_s)
-        elif self.machine.status is not None or self.fenced == "kill":
+        elif self.machine.status is not None:
+            return _kill_pause_s(now_s - self.machine.over_s)
+        elif self.life.kill_at_s is not None and now_s >= self.life.kill_at_s:
+            return _kill_pause_s(now_s - self.life.kill_at_s)
+        elif self.fenced == "kill":
             return LOOK_AGAIN_S
         else:
             moments += self.life.moments()
-            if self.life.kill_at_s is not None and now_s >= self.life.kill_at_s:
-                return LOOK_AGAIN_S
         if self.told != self.shown and self.job.daemons is not None:
             moments.append(self.tell_at_s)
         return max(0.001, min(moments) - now_s)
@@ -276,5 +285,20 @@ class Runner(BaseRunner):
         except (StorageError, OSError):
             self.told, self.tell_at_s = None, now_s + _TELL_AGAIN_S
 
+    def _mind_log(self) -> None:
+        now_s = self.machine.monotonic()
+        if now_s < self.look_at_log_s:
+            return
+        self.look_at_log_s = now_s + _LOG_PERIOD_S
+        self.machine.look_at_log(self.log)
+        if self.machine.log_trouble and self.machine.log_trouble != self.log_trouble:
+            self._note(self.machine.log_trouble)
+        self.log_trouble = self.machine.log_trouble
+
     def _note(self, text: str) -> None:
         base.note(f"{to_text(self.machine.now().replace(microsecond=0))} {text}")
+
+
+def _kill_pause_s(since_s: float) -> float:
+    """What KILL does not end, since it waits for a dead mount, is looked at less and less often."""
+    return min(1.0, max(LOOK_AGAIN_S, since_s / 10))

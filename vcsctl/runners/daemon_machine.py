@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 from vcsctl.runners import cgroups, linux, spawn
+from vcsctl.runners.daemon_log import DaemonLog
 from vcsctl.runners.machine import Machine
 from vcsctl.runners.notify import Listener, Message
 
@@ -38,6 +39,8 @@ class DaemonMachine(Machine):
         self._foreign: int | None = None  # a pidfd of a main process that another process of the daemon has started
         self._helpers: dict[int, Helper] = {}
         self._listener: Listener | None = None
+        self._rotating = False
+        self.log_trouble = ""
 
     @property
     def main(self) -> int:
@@ -136,6 +139,20 @@ class DaemonMachine(Machine):
         super().clean_up()
         if self._listener is not None:
             self._listener.close()
+
+    # The log.
+
+    def look_at_log(self, log: DaemonLog) -> None:
+        """Rotates it in a thread of its own when it is too large; `log_trouble` says what is wrong."""
+        if self._rotating or not log.is_too_large():
+            return
+        self._rotating = True
+
+        def work() -> None:
+            self.log_trouble = log.rotate()
+            self._rotating = False
+
+        self.run_beside(work)
 
     def _also_awaited(self) -> tuple[int, ...]:
         beginning, listener = self._beginning, self._listener

@@ -1,0 +1,142 @@
+"""What a daemon says of itself by the protocol of sd_notify, and what its runner makes of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from rig import Rig
+
+SAY = """
+import socket
+def say(*lines):
+    address = os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1)
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto("\\n".join(lines).encode(), address)
+def until(name):
+    while not os.path.exists(name): time.sleep(0.01)
+"""
+
+
+def test_it_is_starting_until_it_says_ready(rig: Rig) -> None:
+    program = rig.script(
+        SAY + 'say("STATUS=warming up")\nuntil("go")\nsay("READY=1", "STATUS=42 calls")\nuntil("never")'
+    )
+    rig.start(*program, ready="notify")
+    rig.until(lambda: (told := rig.told()) and told.says == "warming up", "its status is shown")
+    told = rig.told()
+    assert told is not None
+    assert told.phase == "starting"
+    (rig.root / "go").touch()
+    assert rig.until_phase("up").pid == told.pid
+    rig.until(lambda: (told := rig.told()) and told.says == "42 calls", "its new status is shown")
+
+
+def test_one_that_never_says_ready_is_stopped(rig: Rig) -> None:
+    rig.start("/bin/sleep", "1000", ready="notify", start_timeout=0.3, restart="never")
+    end = rig.until_over()
+    assert (end.cause, end.outcome) == ("not-ready", "failed")
+    assert end.why == "not ready within 0.3 s; restart: never"
+
+
+def test_it_may_ask_for_more_time(rig: Rig) -> None:
+    program = rig.script(SAY + 'say("EXTEND_TIMEOUT_USEC=15000000")\nuntil("go")\nsay("READY=1")\nuntil("never")')
+    rig.start(*program, ready="notify", start_timeout=1.0)
+    time.sleep(1.5)  # longer than its start_timeout: that nothing has happened then is what is tested
+    (rig.root / "go").touch()
+    assert rig.until_phase("up").restarts == 0
+
+
+def test_a_message_of_a_foreign_process_does_not_count(rig: Rig) -> None:
+    rig.start("/bin/sleep", "1000", ready="notify")
+    address = Path(rig.daemons) / "d.1.notify"
+    rig.until(address.exists, "it listens")
+    assert len(str(address)) < 108
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", str(address))
+    rig.until(lambda: "is not of this run" in rig.said(), "the message was noticed")
+    told = rig.until_phase("starting")
+    assert told.pid
+
+
+def test_another_main_process_by_mainpid(rig: Rig) -> None:
+    program = rig.script(
+        SAY
+        + """
+child = os.fork()
+if child:
+    say(f"MAINPID={child}", "READY=1")
+    until("leave")
+    os._exit(5)
+until("never")
+"""
+    )
+    rig.start(*program, ready="notify", restart="never")
+    told = rig.until_phase("up")
+    first = int((Path("/proc") / str(told.pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    assert first != rig.runner
+    (rig.root / "leave").touch()
+    rig.until(lambda: not (Path("/proc") / str(first)).exists(), "the first process has left")
+    assert rig.end() is None
+    os.kill(told.pid, signal.SIGTERM)
+    end = rig.until_over()
+    assert end.cause == "signal"
+    assert end.signal == signal.SIGTERM
+
+
+def test_a_main_process_that_is_none_of_its_own_is_refused(rig: Rig) -> None:
+    rig.start(*rig.script(SAY + f'say("MAINPID={os.getpid()}", "READY=1")\nuntil("never")'), ready="notify")
+    assert rig.until_phase("up").pid != os.getpid()
+
+
+def test_the_watchdog_stops_one_that_falls_silent(rig: Rig) -> None:
+    program = rig.script(
+        SAY
+        + """
+say("READY=1")
+for _ in range(5):
+    say("WATCHDOG=1")
+    time.sleep(0.2)
+until("never")
+"""
+    )
+    rig.start(*program, ready="notify", watchdog=0.8, restart="never")
+    end = rig.until_over()
+    assert end.cause == "unhealthy"
+    assert end.why == "unhealthy: no WATCHDOG=1 within 0.8 s; restart: never"
+    assert end.duration_s is not None
+    assert end.duration_s > 1.5
+
+
+def test_reloading_and_stopping_are_shown(rig: Rig) -> None:
+    program = rig.script(
+        SAY
+        + 'say("READY=1")\nuntil("a")\nsay("RELOADING=1")\nuntil("b")\nsay("READY=1")\nuntil("c")\nsay("STOPPING=1")\nuntil("never")'
+    )
+    rig.start(*program, ready="notify")
+    for phase, name in (("up", "a"), ("reloading", "b"), ("up", "c"), ("stopping", "d")):
+        rig.until_phase(phase)
+        (rig.root / name).touch()
+
+
+def test_reload_by_a_signal_to_the_main_process(rig: Rig) -> None:
+    program = rig.script(
+        'signal.signal(signal.SIGHUP, lambda *_: open("got", "a").write("HUP\\n"))\nopen("x", "w").write("x")\nwhile True: time.sleep(1)'
+    )
+    rig.start(*program, reload={"signal": "HUP"})
+    rig.until(lambda: rig.written("x"), "it is ready for the signal")
+    rig.until_phase("up")
+    rig.signal(signal.SIGUSR2)
+    rig.until(lambda: rig.written("got") == ["HUP"], "the signal came")
+    rig.until(lambda: (told := rig.told()) and told.last_reload == "reloaded by SIGHUP", "it is told")
+
+
+def test_reload_by_a_command(rig: Rig) -> None:
+    rig.start("/bin/sleep", "1000", reload={"exec": ("/bin/sh", "-c", f"test -e {rig.root}/good")})
+    rig.until_phase("up")
+    rig.signal(signal.SIGUSR2)
+    rig.until(lambda: (told := rig.told()) and told.last_reload == "not reloaded: exited with code 1", "it failed")
+    (rig.root / "good").touch()
+    rig.signal(signal.SIGUSR2)
+    rig.until(lambda: (told := rig.told()) and told.last_reload == "reloaded", "it is reloaded")
