@@ -41,13 +41,23 @@ def until_up(cell: Cell, *runs: str) -> None:
     """They are ready, and published so."""
     node = next(iter(cell.nodes.values()))
     for run in runs:
-        key = run.rpartition(".")[0]
 
-        def is_up(key: str = key, run: str = run) -> bool:
-            state = shown(cell).get(key)
-            return state is not None and (state.run_id, state.phase) == (run, "up")
+        def is_up(run: str = run) -> bool:
+            return (run, "up") in {(state.run_id, state.phase) for state in shown(cell).values()}
 
         node.until(is_up, f"{run} is up, and published so")
+
+
+def until_another_is_up(cell: Cell, key: str, than: str = "") -> str:
+    """Of a daemon that needs no share, whose numbers begin anywhere; the run."""
+    node = next(iter(cell.nodes.values()))
+
+    def is_up() -> bool:
+        state = shown(cell).get(key)
+        return state is not None and state.phase == "up" and state.run_id != than
+
+    node.until(is_up, f"a run of {key} other than {than or 'none'} is up, and published so")
+    return shown(cell)[key].run_id
 
 
 def order(cell: Cell, key: str, do: str) -> None:
@@ -212,15 +222,17 @@ def test_a_drained_node_gives_its_daemon_to_another(cell_of: CellOf, witness: Wi
     cell.unit("any", unit(witness, group="g", more="run_on: any\n"))
     cell.unit("each", unit(witness))
     cell.start("a")
-    until_up(cell, "any.1", "each@a.1")
+    until_up(cell, "any.1")
+    before = until_another_is_up(cell, "each@a")
     cell.start("b")
-    until_up(cell, "any.1", "each@b.1")
+    until_another_is_up(cell, "each@b")
     assert cell["a"].vcsctl("drain", "a").returncode == 0
     until_up(cell, "any.2")
     assert shown(cell)["any"].node == "b"
-    assert "each@a" not in shown(cell)
+    cell["a"].until(lambda: "each@a" not in shown(cell), "its own daemon is stopped, too")
     assert cell["a"].vcsctl("resume", "a").returncode == 0
-    until_up(cell, "each@a.2", "any.2")
+    until_another_is_up(cell, "each@a", before)
+    until_up(cell, "any.2")
     assert not broken(cell, witness)
 
 
@@ -251,12 +263,11 @@ def test_nodes_restart_a_changed_daemon_one_at_a_time(cell_of: CellOf, witness: 
     more = "ready: {after: 1s}\n"
     cell.unit("each", unit(witness, more=more))
     cell.start()
-    until_up(cell, "each@a.1", "each@b.1", "each@c.1")
+    before = {name: until_another_is_up(cell, f"each@{name}") for name in cell.nodes}
     cell.unit("each", unit(witness, more=more + "environment: {A: b}\n"))
     for node in cell.nodes.values():
         node.reload()
-    until_up(cell, "each@a.2", "each@b.2", "each@c.2")
-    began = sorted(one.execution.began_at for run, one in witness.begun().items() if run.endswith(".2"))
-    assert len(began) == 3
+    after = [until_another_is_up(cell, f"each@{name}", run) for name, run in before.items()]
+    began = sorted(witness.begun()[run].execution.began_at for run in after)
     assert all(later - one >= 1.0 for one, later in pairwise(began)), began
     assert not broken(cell, witness)

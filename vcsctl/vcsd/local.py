@@ -80,6 +80,7 @@ def look_after(local: Local) -> None:
         missing=missing_program,
         daemons=local.where.daemons,
         part="local",
+        publishes=False,  # vcsd does, for all that is told on this machine
         permits=AskedPermits(local.where.permits, clocks),
     )
     history.compact_last(paths, config.node)
