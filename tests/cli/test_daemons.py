@@ -63,16 +63,14 @@ def test_a_daemon_of_a_dead_node_is_not_said_to_be_up(pair: Pair) -> None:
 def test_restart_rolls_over_the_nodes_and_waits_for_each(pair: Pair, tmp_path: Path) -> None:
     """Each says when it begins to start and when it is ready: they must not overlap."""
     log = tmp_path / "rolled"
-    script = (
-        f"echo begin $VCS_NODE >> {log}; sleep 0.5; echo ready $VCS_NODE >> {log}; : > {tmp_path}/$VCS_NODE; sleep 1000"
-    )
-    ready = f"ready: {{exec: [/bin/sh, -c, 'test -e {tmp_path}/$VCS_NODE']}}\n"
+    script = f"echo begin $VCS_NODE >> {log}; sleep 0.5; echo ready $VCS_NODE >> {log}; : > {tmp_path}/ready.$VCS_NODE; sleep 1000"
+    ready = f"ready: {{exec: [/bin/sh, -c, 'test -e {tmp_path}/ready.$VCS_NODE']}}\n"
     pair.unit("radius", f"schedule: daemon\nexec: [/bin/sh, -c, '{script}']\nstop_timeout: 1s\n{ready}")
     pair.start()
     up_on_both(pair)
     log.unlink()
     for node in "ab":
-        (tmp_path / node).unlink()
+        (tmp_path / f"ready.{node}").unlink()
     before = instances(pair.desk, "radius")
     done = pair.desk.vcsctl("restart", "radius")
     assert done.returncode == 0, done

@@ -151,6 +151,7 @@ def radius() -> Iterator[Served]:
     folder = SOURCES / "examples/freeradius"
     drop_in = folder / "radius-server.yaml.d/10-example.yaml"
     made = Example("radius-server", "freerad", folder / "raddb", drop_in, moved)
+    made.site.start()
     yield made, lambda: accepts(auth)
     made.close()
 
@@ -162,20 +163,22 @@ def sip() -> Iterator[Served]:
     drop_in = folder / "sip-redirect-server.yaml.d/10-example.yaml"
     moved = {"127.0.0.1:5060": f"127.0.0.1:{port}", "period: 30s": "period: 1s"}
     made = Example("sip-redirect-server", "kamailio", folder / "config", drop_in, moved)
+    made.site.start()
     yield made, lambda: redirects(port)
     made.close()
 
 
 @needs("/usr/sbin/freeradius", "/usr/bin/radclient")
 def test_freeradius_answers_whatever_dies(radius: Served) -> None:
-    whatever_dies(*radius)
     example, answers = radius
+    example.until_up()
     example.site.until(lambda: example.instance()["healthy"] is True, "radclient finds it healthy", PATIENCE_S)
     before = example.instance()["pid"]
     reloaded = example.site.vcsctl("reload", example.name)
     assert reloaded.returncode == 0, reloaded
     answers()
     assert example.instance()["pid"] == before
+    whatever_dies(example, answers)
 
 
 @needs("/usr/sbin/kamailio")
@@ -185,7 +188,6 @@ def test_kamailio_redirects_whatever_dies(sip: Served) -> None:
 
 def whatever_dies(example: Example, answers: Callable[[], None]) -> None:
     site = example.site
-    site.start()
     first = example.until_up()
     answers()
 
