@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test check bench sim chaos systemd lab clean
+.PHONY: run test packages-test check bench sim chaos systemd lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,12 @@ run: $(VENV)/.made
 
 test: $(VENV)/.made
 	$(VENV)/bin/python -m pytest
+
+# The examples with the distribution's FreeRADIUS and Kamailio under a real vcsd, as root; installs them where they are missing.
+packages-test: $(VENV)/.made
+	PATH=$$PATH:/usr/sbin; for program in freeradius radclient kamailio; do command -v $$program >/dev/null || missing=1; done; \
+	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends freeradius freeradius-utils kamailio; }
+	$(VENV)/bin/python -m pytest tests/packages
 
 check: $(VENV)/.made
 	$(VENV)/bin/ruff format --check .

@@ -6,6 +6,7 @@ import os
 import signal
 from datetime import timedelta
 
+import pytest
 from rig import Rig
 
 SLEEPER = "/bin/sleep", "1000"
