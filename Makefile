@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test check bench sim chaos lab clean
+.PHONY: run test packages-test check bench sim chaos systemd lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,12 @@ run: $(VENV)/.made
 
 test: $(VENV)/.made
 	$(VENV)/bin/python -m pytest
+
+# The examples with the distribution's FreeRADIUS and Kamailio under a real vcsd, as root; installs them where they are missing.
+packages-test: $(VENV)/.made
+	PATH=$$PATH:/usr/sbin; for program in freeradius radclient kamailio; do command -v $$program >/dev/null || missing=1; done; \
+	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends freeradius freeradius-utils kamailio; }
+	$(VENV)/bin/python -m pytest tests/packages
 
 check: $(VENV)/.made
 	$(VENV)/bin/ruff format --check .
@@ -39,6 +45,10 @@ sim: $(VENV)/.made
 # Four nodes, forty services and faults at random, then the checker's verdict: make chaos MINUTES=10 SEED=1
 chaos: $(VENV)/.made
 	PYTHONPATH=tests:tests/cluster $(VENV)/bin/python tests/cluster/chaos.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+# vcsd.service under a systemd of the tests' own, as root; also part of `make test` (docs/testing.md)
+systemd: $(VENV)/.made
+	$(VENV)/bin/python -m pytest tests/systemd
 
 # Emulated machines on a real network file system, as root: make lab ONLY="cut power-off" ARGS=--keep (docs/lab.md)
 lab: $(VENV)/.made

@@ -21,3 +21,5 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.stop()
     for path in made.shared.glob("running/*.json"):
         made.vcsctl("stop", path.stem.rpartition(".")[0].partition("@")[0])
+    for path in made.root.glob("run/vcs/daemons/*.json"):  # of daemons that need no share
+        made.vcsctl("stop", path.stem.rpartition(".")[0].partition("@")[0])

@@ -109,6 +109,7 @@ KEYS: list[Case] = [
     ("ready with a bad port", D + "ready:\n  tcp: 127.0.0.1:99999\n", "4:3: ready: tcp: cannot read '127.0.0.1:99999' as an address; write HOST:PORT, for example 127.0.0.1:1812"),
     ("ready with an unknown way", D + "ready: {udp: 1812}\n", "3:9: ready: unknown key 'udp'; write tcp, http, exec, after"),
     ("health without a way", D + "health: {period: 5s}\n", "3:1: health: needs exactly one of tcp, http, exec; write for example {tcp: 127.0.0.1:1812}"),
+    ("ready over https", D + "ready: {http: 'https://x/'}\n", "3:9: ready: http: cannot be asked over https; write an http:// URL, or exec with a program: [/usr/bin/curl, -fsS, URL]"),
     ("health with a bad url", D + "health:\n  period: 5s\n  http: ftp://x\n", "5:3: health: http: cannot read 'ftp://x' as a URL; write for example http://127.0.0.1:8080/health"),
     ("health by a relative program", D + "health:\n  exec: check\n  threshold: 0\n", "5:3: health: threshold: must be from 1 to 100, not 0"),
     ("health as a text", D + "health: yes\n", "3:1: health: must be a map; write one or more of tcp, http, exec, period, timeout, threshold below it"),

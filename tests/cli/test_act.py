@@ -213,14 +213,14 @@ def test_a_job_knows_its_run_by_its_environment(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", ["daemon", "masked", "missing", "broken", "unknown"])
 def test_run_refuses_what_cannot_run(site: Site, kind: str, tmp_path: Path) -> None:
-    site.unit("daemon", "schedule: daemon\nexec: [/bin/sleep, 1000]\n")
+    site.unit("daemon", "schedule: daemon\nenabled: false\nexec: [/bin/sleep, 1000]\n")
     site.unit("masked", "")
     site.unit("missing", QUICK.replace("/bin/echo", "/nonexistent/program"))
     site.unit("broken", "schedule: periodical\n")
     site.unit("fine", QUICK)
     site.start()
     expected = {
-        "daemon": (5, "vcsctl: daemon: daemon services are not run by this version\n"),
+        "daemon": (5, "vcsctl: daemon is a daemon: it is kept up, not run; `vcsctl restart daemon` restarts it\n"),
         "masked": (5, "vcsctl: masked is masked; `vcsctl cat masked` names the empty file that masks it\n"),
         "missing": (5, "vcsctl: missing: program missing: /nonexistent/program; install it first\n"),
         "broken": (5, "vcsctl: the unit file of broken is broken; `vcsctl status broken` says where\n"),

@@ -133,14 +133,14 @@ def test_changes_made_with_vcsd_dead_count_when_it_is_back(site: Site) -> None:
     assert "every 30 min" in site.vcsctl("status", "one").stdout
 
 
-def test_enable_refuses_masked_services_daemons_and_missing_programs(site: Site) -> None:
+def test_enable_refuses_masked_services_and_missing_programs(site: Site) -> None:
     site.unit("masked", "")
-    site.unit("daemon", "schedule: daemon\nexec: [/bin/sleep, 1000]\n")
+    site.unit("daemon", "schedule: daemon\nexec: [/nonexistent/daemon]\n")
     site.unit("missing", UNIT.replace("/bin/sleep", "/nonexistent/program"))
     start(site)
     for name, sentence in (
         ("masked", "masked is masked; "),
-        ("daemon", "daemon: daemon services are not run by this version"),
+        ("daemon", "daemon: program missing: /nonexistent/daemon; install it first"),
         ("missing", "missing: program missing: /nonexistent/program; install it first"),
     ):
         refused = site.vcsctl("enable", "one", name)

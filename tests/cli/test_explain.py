@@ -17,7 +17,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> A
     made = site_class(tmp_path_factory.mktemp("site"))
     made.unit("calculator", UNIT)
     made.unit("backup", "schedule: fixed-time\nrun_at: [04:05]\ndays: [mon]\ntimezone: UTC\nexec: [/bin/true]\n")
-    made.unit("daemon", "schedule: daemon\nexec: [/bin/sleep, 1000]\n")
+    made.unit("daemon", "schedule: daemon\nenabled: false\nexec: [/bin/sleep, 1000]\n")
     made.unit("each", "schedule: periodical\nperiod: 60\nalign: 59\nrun_on: each\nexec: [/bin/true]\n")
     made.start()
     yield made
@@ -52,7 +52,7 @@ def test_why_says_what_is_declared_and_what_comes_next(shared: Site) -> None:
     assert lines[0] == "declared: enabled, 04:05 on mon"
     assert lines[1].startswith("now: next slot ")
     assert lines[1].endswith("T04:05:00Z")
-    assert "daemon services are not run by this version" in shared.vcsctl("why", "daemon").stdout
+    assert "now: disabled\n" in shared.vcsctl("why", "daemon").stdout
 
 
 def test_a_service_on_each_node_is_asked_for_by_its_name(shared: Site) -> None:

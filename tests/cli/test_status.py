@@ -10,8 +10,8 @@ Site = Any
 
 TABLE = """\
 Daemon
-  STATUS   NAME   SCHEDULE  ALLOWED NODES  RUN GROUPS  LAST RUN  IN QUEUE
-  enabled  radio  daemon    all            -           -         -
+  STATUS   NAME   SCHEDULE  ALLOWED NODES  RUN GROUPS  LAST RUN                      IN QUEUE
+  enabled  radio  daemon    all            -           up since YYYY-MM-DD hh:mm:ss  -
 
 Periodical
   STATUS      NAME       SCHEDULE        ALLOWED NODES            RUN GROUPS      LAST RUN                           IN QUEUE
@@ -63,6 +63,7 @@ def test_status_is_the_manuals_table(site: Site) -> None:
     assert site.vcsctl("run", "backup", "--wait").returncode == 1
     assert site.vcsctl("run", "calc", "invoicing").returncode == 0
     site.until(lambda: "held by calc.1" in site.vcsctl("status", "invoicing").stdout, "invoicing waits for calc")
+    site.until(lambda: "up since" in site.vcsctl("status", "radio").stdout, "the daemon is up")
     shown = site.vcsctl("status")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert normalised(shown.stdout) == TABLE

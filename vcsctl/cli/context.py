@@ -22,6 +22,7 @@ from vcsctl.cli.hints import likely
 from vcsctl.config import Config, Places, load_config, places
 from vcsctl.domain.run import to_text
 from vcsctl.errors import TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
+from vcsctl.store import local_cell
 from vcsctl.store.cell import Cell, open_cell, read_cell
 from vcsctl.store.nodes import NodeUnits
 from vcsctl.store.paths import Paths
@@ -56,6 +57,15 @@ class Context:
             raise StorageError(f"{paths.root} does not hold cell {expected}; mount the shared directory")
         self.refuse_another(open_cell(paths))
         return paths
+
+    def of_this_machine(self) -> Context | None:
+        """The same for this machine's own cell, which needs no shared directory; None where there is none."""
+        paths = local_cell.find(self.where.local_cell)
+        if paths is None:
+            return None
+        own = Context(self.root)
+        own.paths = paths
+        return own
 
     def refuse_another(self, cell: Cell) -> None:
         if self.config.cell not in (None, cell.id):
@@ -125,8 +135,11 @@ def show_json(kind: str, content: Any, **beside: Any) -> None:
     click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=2))
 
 
-def in_time(read: Callable[[], None]) -> None:
-    """Runs a reading command's work in a child, given up after 5 s: a hung mount hangs whoever touches it."""
+def in_time(read: Callable[[], None], otherwise: Callable[[], None] = lambda: None) -> None:
+    """Runs a reading command's work in a child, given up after 5 s: a hung mount hangs whoever touches it.
+
+    `otherwise` is what can be said without the shared directory, when that cannot be used.
+    """
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
@@ -138,6 +151,11 @@ def in_time(read: Callable[[], None]) -> None:
         os.kill(pid, signal.SIGKILL)  # nothing may be printed after the prompt is back
         text = f"vcsctl: the shared directory did not answer within {READ_PATIENCE_S:g} s; see to its mount"
         click.echo(text, err=True)
-        os._exit(TRY_AGAIN)
-    _, status = os.waitpid(pid, 0)
-    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+        code = TRY_AGAIN
+    else:
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status) & 0xFF
+    if code == TRY_AGAIN:
+        otherwise()
+        sys.stdout.flush()
+    os._exit(code)

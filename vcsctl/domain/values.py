@@ -289,7 +289,8 @@ def parse_url(value: object) -> str:
         raise ValueError(
             "cannot be asked over https; write an http:// URL, or exec with a program: [/usr/bin/curl, -fsS, URL]"
         )
-    if not re.fullmatch(r"http://(\[[0-9A-Fa-f:.]+\]|[^\s/:?#@]+)(:[0-9]{1,5})?([/?#]\S*)?", text):
+    match = re.fullmatch(r"http://(?:\[[0-9A-Fa-f:.]+\]|[^\s/:?#@]+)(?::([0-9]{1,5}))?(?:[/?#]\S*)?", text)
+    if not match or not 1 <= int(match[1] or 80) <= 65535:
         raise ValueError(f"cannot read {quoted(text)} as a URL; write for example http://127.0.0.1:8080/health")
     return text
 

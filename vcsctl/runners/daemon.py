@@ -26,7 +26,7 @@ from vcsctl.runners.life import Commands, Life
 from vcsctl.runners.spawn import Command
 from vcsctl.store import daemons
 
-_STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested")
+_STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested", "shutdown")
 _TELL_PAUSE_S = 1.0  # what only its STATUS changes is told no more often
 _TELL_AGAIN_S = 10.0  # after telling failed
 _LOG_PERIOD_S = 10.0
@@ -71,6 +71,7 @@ class Runner(BaseRunner):
             self.address = self.machine.listen(self.job.daemons, self.job.claim.run_id)
         end = self._keep_up()
         self._note(f"the run is over: {end.why}")
+        self._tell()
         self._finish(end)
         if self.job.daemons is not None:
             daemons.forget(self.job.daemons, self.job.claim.run_id)
@@ -119,7 +120,7 @@ class Runner(BaseRunner):
             if self._stops_on_storage_loss and not fencing.may_start(self.proofs.age_s(), self.job.fence_after_s):
                 self._stop("storage", "the storage took too long to answer before the start")
                 return
-            self.was_ready = False
+            self.was_ready = self.reload_wanted = False
             self.life = Life(self.machine, self.unit, commands)
         except (spawn.CannotStartError, OSError) as error:
             self._after(Exit("cannot-start", str(error), began_s, self.machine.monotonic()))
@@ -140,19 +141,19 @@ class Runner(BaseRunner):
         main = self.machine.prepare(unit, variables, tuple(self.job.grant.descriptors))
         return Commands(
             main,
-            self._beside(main, unit.ready.exec) if isinstance(unit.ready, Probe) else None,
-            self._beside(main, unit.health.exec) if isinstance(unit.health, Health) else None,
+            self._beside(main, unit.ready.exec, output=0) if isinstance(unit.ready, Probe) else None,
+            self._beside(main, unit.health.exec, output=0) if isinstance(unit.health, Health) else None,
             self._beside(main, unit.reload.exec) if unit.reload is not None else None,
         )
 
-    def _beside(self, main: Command, argv: tuple[str, ...]) -> Command | str | None:
-        """As the process itself, but without its locks."""
+    def _beside(self, main: Command, argv: tuple[str, ...], output: int | None = None) -> Command | str | None:
+        """As the process itself, but without its locks. What a probe prints again and again is not for the log."""
         if not argv:
             return None
         program = spawn.find_program(argv[0])
         if program is None:
             return f"program missing: {argv[0]}"
-        return replace(main, argv=(program, *argv[1:]), inherited=())
+        return replace(main, argv=(program, *argv[1:]), inherited=(), output=output)
 
     def _process_over(self, life: Life) -> None:
         assert self.machine.status is not None
@@ -233,12 +234,14 @@ class Runner(BaseRunner):
             if self.stopping or self.give_up:
                 return 0.0
             moments.append(self.next_start_s)
-        elif self.machine.status is not None or self.fenced == "kill":
+        elif self.machine.status is not None:
+            return _kill_pause_s(now_s - self.machine.over_s)
+        elif self.life.kill_at_s is not None and now_s >= self.life.kill_at_s:
+            return _kill_pause_s(now_s - self.life.kill_at_s)
+        elif self.fenced == "kill":
             return LOOK_AGAIN_S
         else:
             moments += self.life.moments()
-            if self.life.kill_at_s is not None and now_s >= self.life.kill_at_s:
-                return LOOK_AGAIN_S
         if self.told != self.shown and self.job.daemons is not None:
             moments.append(self.tell_at_s)
         return max(0.001, min(moments) - now_s)
@@ -297,3 +300,8 @@ class Runner(BaseRunner):
 
     def _note(self, text: str) -> None:
         base.note(f"{to_text(self.machine.now().replace(microsecond=0))} {text}")
+
+
+def _kill_pause_s(since_s: float) -> float:
+    """What KILL does not end, since it waits for a dead mount, is looked at less and less often."""
+    return min(1.0, max(LOOK_AGAIN_S, since_s / 10))

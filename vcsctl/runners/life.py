@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from vcsctl.domain.daemon import Exit
@@ -19,6 +19,7 @@ from vcsctl.runners.probes import Question, describe
 from vcsctl.runners.spawn import Command
 
 _READY_TIMEOUT_S = 5.0
+_LONGEST_STATUS = 200
 _FIRST_READY_PAUSE_S, _LONGEST_READY_PAUSE_S = 0.1, 1.0
 
 
@@ -149,7 +150,10 @@ class Life:
             self.reloaded = f"reloaded by SIG{how.signal}"
         elif self._reload is None:
             by_s = self._machine.monotonic() + self._unit.start_timeout
-            self._reload = Question(self._machine, Probe(exec=how.exec), self._commands.reload, by_s)
+            command = self._commands.reload
+            if isinstance(command, Command):
+                command = replace(command, environment=command.environment | {"MAINPID": str(self._machine.main)})
+            self._reload = Question(self._machine, Probe(exec=how.exec), command, by_s)
 
     def _mind_reload(self) -> None:
         if self._reload is not None and (answer := self._reload.answer()) is not None:
@@ -169,7 +173,8 @@ class Life:
         if fields.get("MAINPID", "").isdecimal():
             self._machine.set_main(int(fields["MAINPID"]))
         if "STATUS" in fields:
-            self.says = fields["STATUS"]
+            text = fields["STATUS"][:_LONGEST_STATUS]
+            self.says = "".join(letter if letter.isprintable() else " " for letter in text)
         if fields.get("RELOADING") == "1":
             self.reloading = True
         if fields.get("READY") == "1":
@@ -230,10 +235,12 @@ class Life:
         """When something is due, in monotonic seconds."""
         if self.kill_at_s is not None:
             return [self.kill_at_s]
+        if not self._machine.executed:
+            return [self._ready_by_s]
         found = [moment for moment in (self._over_by_s, self._alive_by_s) if moment is not None]
         if not self.ready:
             found.append(self._ready_by_s)
-            if isinstance(self._unit.ready, Probe) and self._machine.executed:
+            if isinstance(self._unit.ready, Probe):
                 after = self._unit.ready.after
                 found.append(self._asks_at_s() if after is None else self.began_s + after)
         elif self._unit.health is not None:

@@ -127,6 +127,10 @@ def descendants_of(ancestor: int) -> list[int]:
 
 
 def descends_from(pid: int, ancestor: int) -> bool:
+    return _descends_from(pid, ancestor) or _descends_from(pid, ancestor)  # one on the way may have died meanwhile
+
+
+def _descends_from(pid: int, ancestor: int) -> bool:
     while pid > 1:
         parent = parent_of(pid)
         if parent is None or parent == ancestor:

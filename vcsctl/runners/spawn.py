@@ -178,15 +178,27 @@ def start(command: Command, within_s: float | None = None) -> int:
 def begin(command: Command) -> Beginning:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
+    # Until the child has the defaults back: what comes before that would be swallowed by our handlers in it.
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+    try:
+        pid, enter = _fork(command.cgroup)
+        if pid == 0:
+            _become(command, parent, writer, enter)
+    except OSError:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+    return Beginning(pid, reader)
+
+
+def _fork(cgroup: str | None) -> tuple[int, str | None]:
+    """The pid, and the control group that the child must enter by itself."""
     if threading.active_count() > 1:
         # Beside threads only the library's own fork leaves the child with an interpreter and an allocator that work.
-        pid, enter = os.fork(), command.cgroup
-    else:
-        pid, enter = linux.fork_into_cgroup(command.cgroup) if command.cgroup else linux.fork(), None
-    if pid == 0:
-        _become(command, parent, writer, enter)
-    os.close(writer)
-    return Beginning(pid, reader)
+        return os.fork(), cgroup
+    return linux.fork_into_cgroup(cgroup) if cgroup else linux.fork(), None
 
 
 def _become(command: Command, parent: int, writer: int, cgroup: str | None) -> NoReturn:

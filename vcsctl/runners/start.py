@@ -64,7 +64,7 @@ def _leave_vcsd(job: Job) -> None:
     os.setsid()
     os.makedirs(os.path.dirname(job.log), exist_ok=True)
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vcsctl import steps
+from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait
 from vcsctl.domain.effective import in_force
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
-from vcsctl.domain.reconcile import CLOCK_TOLERANCE, Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait, decide
+from vcsctl.domain.reconcile import CLOCK_TOLERANCE, decide
 from vcsctl.domain.run import Claim, End, service_of, to_text
 from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
@@ -20,7 +21,7 @@ from vcsctl.runners import cgroups
 from vcsctl.runners.base import Job
 from vcsctl.runners.leftovers import log_path, log_path_of_daemon
 from vcsctl.runners.supervise import Run, Runs
-from vcsctl.store import files, locks, nodes, queue, running, state
+from vcsctl.store import files, local_cell, locks, nodes, queue, running, state
 from vcsctl.store.locks import Grant
 from vcsctl.store.overrides import read_override
 from vcsctl.store.paths import Paths
@@ -54,13 +55,15 @@ class Launcher:
     view: Callable[[str, KeyState], KeyView]  # KEY and its records, with the entries as they are now; no run lives
     service: Callable[[str], Service | None]
     missing: Callable[[str], str | None]  # the program of a KEY that this machine does not have
+    daemons: str | None  # the folder where runners of daemons tell how they are
+    local: Paths | None = None  # this machine's own cell, where another process of vcsd keeps up daemons
     told: dict[str, str] = field(default_factory=dict)  # KEY → what was last said of a run that was found
 
     def start(self, decision: Start) -> Decision | None:
         """None when the run was started; otherwise what is to be done instead."""
         grant = self.take(decision.key, decision.groups)
         if isinstance(grant, Blocked):
-            return Wait(decision.key, grant.why, decision.place, decision.enters_queue, grant.run)
+            return _waiting(decision, grant)
         try:
             instead = self._start_under_lock(decision, grant)
         except (StorageError, OSError):
@@ -80,7 +83,7 @@ class Launcher:
             return again if not isinstance(again, Start) else Idle(key, "its groups changed", self.clocks.now())
         if (blocked := self.group_conflict(key, again.groups)) is not None:
             grant.unlock()
-            return Wait(key, blocked.why, again.place, again.enters_queue, blocked.run)
+            return _waiting(again, blocked)
         service = self.service(key)
         if service is None:
             grant.unlock()
@@ -143,13 +146,35 @@ class Launcher:
         """All the locks, or who holds one."""
         taken = locks.take(self.paths.key_lock(key), {group: self.paths.group_lock(group) for group in groups})
         if isinstance(taken, Grant):
-            return taken
+            return self._with_lock_here(key, taken)
         content = locks.read_lock_file(taken)
         holder = Holder.from_text(content.holder if content else "")
         for group in groups:
             if taken == self.paths.group_lock(group):
                 return waits_for_group(group, holder)
         return Blocked(f"its own run is not over ({holder})", holder.who)
+
+    def _with_lock_here(self, key: str, grant: Grant) -> Grant | Blocked:
+        """A daemon may have come into a group, or left its last: then its runs change from this machine's own cell to
+        the shared one or back, and no lock of one cell says what runs in the other. So a run of the share holds the
+        KEY's lock of the machine too."""
+        service = self.service(key)
+        if self.local is None or service is None or not key.endswith(f"@{self.node}"):
+            return grant
+        if not isinstance(service.effective, Daemon):
+            return grant
+        try:
+            local_cell.enter(self.local.root)
+            grant.beside = locks.try_lock(self.local.key_lock(key))
+        except StorageError:
+            grant.unlock()
+            grant.close()
+            raise
+        if grant.beside is None:
+            grant.unlock()
+            grant.close()
+            return Blocked("its run without the shared directory is not over")
+        return grant
 
     def group_conflict(self, key: str, groups: tuple[str, ...]) -> Blocked | None:
         """Under the locks: whether a live run counts as holding one of the groups though it did not take it.
@@ -236,10 +261,13 @@ class Launcher:
             groups,
             queued_at,
             to_plain(unit) if unit else None,
+            plan.failed_on,
         )
 
     def _queued_at(self, start: Start) -> datetime | None:
         """When its KEY entered the queue; a slot that starts at once has waited since its instant."""
+        if start.plan.trigger == "daemon":
+            return None
         return (
             min(start.place, start.plan.slot) if start.plan.slot and start.plan.trigger == "schedule" else start.place
         )
@@ -283,7 +311,8 @@ class Launcher:
             cancelled = [one for one in claim.requests if queue.is_cancelled(self.paths, claim.key, one)]
             if len(cancelled) == len(claim.requests):
                 return "the request was cancelled"
-        if claim.slot is not None and not claim.requests and self._disabled(claim):
+        by_itself = claim.trigger == "daemon" or (claim.slot is not None and not claim.requests)
+        if by_itself and self._disabled(claim):
             return "the service was disabled"
         return None
 
@@ -305,7 +334,8 @@ class Launcher:
             log = log_path_of_daemon(self.log_dir, claim.key)
         else:
             log = log_path(self.log_dir, claim.key, claim.run_id)
-        job = Job(self.paths, claim, unit, grant, fences, log, self.boot_id, self.fence_after_s, cgroup)
+        fence_after_s = self.fence_after_s
+        job = Job(self.paths, claim, unit, grant, fences, log, self.boot_id, fence_after_s, cgroup, self.daemons)
         pid = self.start_runner(job)
         steps.reached("runner forked")
         self.runs.add(Run(claim, self.clocks.now(), pid, grant.keep(), None, cgroup))
@@ -329,3 +359,7 @@ class Launcher:
             say(f"{claim.run_id}: {end.outcome}: {why}")
         running.leave(self.paths, claim.run_id)
         self.recorder.record(claim.key)
+
+
+def _waiting(start: Start, blocked: Blocked) -> Wait:
+    return Wait(start.key, blocked.why, start.place, start.enters_queue, blocked.run, start.patient)

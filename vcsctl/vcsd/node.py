@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config
 from vcsctl.domain.run import Claim
-from vcsctl.domain.unit import Unit, to_plain
+from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners.base import Job
 from vcsctl.runners.supervise import Runs
@@ -25,23 +25,35 @@ from vcsctl.store.records import Faults, set_aside_in
 from vcsctl.store.running import RunningReader
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.clocks import Clocks
+from vcsctl.vcsd.daemons import publisher_of
 from vcsctl.vcsd.expiry import expire_overrides
+from vcsctl.vcsd.keeping import Keeping
 from vcsctl.vcsd.launch import Launcher
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.loop import Loop
 from vcsctl.vcsd.observe import Observer
+from vcsctl.vcsd.orders import Orders
 from vcsctl.vcsd.peers import Peers
+from vcsctl.vcsd.permits import Permits, SharedPermits
 from vcsctl.vcsd.presence import Machine, Presence
 from vcsctl.vcsd.recorder import Recorder
 from vcsctl.vcsd.recovery import Recovery
+from vcsctl.vcsd.rolling import Rolling
 from vcsctl.vcsd.services import Services
 from vcsctl.vcsd.sharing import Sharing
 
 MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop stands still meanwhile
 
 
+# Which services a node looks after: all, or those that need the shared directory, or those that do not.
+Part = Literal["all", "shared", "local"]
+
+
 class Node:
-    """`missing` tells what program of a unit this machine lacks. `lock` has been taken."""
+    """`missing` tells what program of a unit this machine lacks. `lock` has been taken. `daemons` is the folder in
+    which runners of daemons tell how they are; with `publishes` all that is told there is published in the cell.
+    `permits` says whose turn it is to restart a daemon of each node; None: the cell itself.
+    """
 
     def __init__(
         self,
@@ -56,13 +68,20 @@ class Node:
         runs: Runs,
         start_runner: Callable[[Job], int],
         missing: Callable[[Unit], str | None],
+        daemons: str | None = None,
+        *,
+        publishes: bool = True,
+        part: Part = "all",
+        local: Paths | None = None,
+        permits: Permits | None = None,
     ) -> None:
         self.config, self.paths, self._missing = config, paths, missing
         self._lock, self._locks_can_be_lost = lock, fence_after_s is not None
         self.faults = Faults()
         self.snapshot = Snapshot({}, ())
         self._schedules_before: dict[str, str | None] = {}  # KEY → digest published before, until the new one is
-        self.services = Services(config.node, config.labels, timezone)
+        self.services = Services(config.node, config.labels, timezone, keeps_apart=part == "shared")
+        self._expires_overrides = part != "local"  # there they are copies
         self.overrides = OverridesReader(paths, self.faults)
         self.peers = Peers(paths, config.node, clocks, self.faults)
         self.presence = Presence(paths, config, machine, clocks, self.peers)
@@ -87,6 +106,32 @@ class Node:
             view=lambda key, found: self.loop.fresh_view(key, found),
             service=lambda key: self.services.by_key.get(key),
             missing=self._missing_for,
+            daemons=daemons,
+            local=local,
+        )
+        keeping = Keeping(
+            paths=paths,
+            node=config.node,
+            boot_id=machine.boot_id,
+            runs=runs,
+            peers=self.peers,
+            presence=self.presence,
+            rolling=Rolling(
+                permits or SharedPermits(paths), daemons, clocks, observer.state, lambda key: self.loop.would_start(key)
+            ),
+            orders=Orders(
+                paths=paths,
+                node=config.node,
+                runs=runs,
+                peers=self.peers,
+                faults=self.faults,
+                state=observer.state,
+                decided=lambda key, found: self.loop.decided(key, found),
+                is_ours=lambda key: key in self.services.by_key,
+                is_apart=self.services.is_apart,
+            ),
+            publisher=publisher_of(paths, config.node, daemons, clocks, cgroup_base) if daemons and publishes else None,
+            state=observer.state,
         )
         self.loop = Loop(
             config=config,
@@ -104,6 +149,7 @@ class Node:
             queue_reader=QueueReader(paths, self.faults),
             overrides_reader=self.overrides,
             clocks=clocks,
+            keeping=keeping,
         )
 
     def begin(self, snapshot: Snapshot) -> None:
@@ -146,7 +192,7 @@ class Node:
     def _row(self, name: str) -> dict[str, Any]:
         compiled = self.snapshot.units[name]
         unit = self.services.declared.get(name)
-        service = self.services.by_key.get(self.services.keys.get(name, ""))
+        service = self.services.named(name)
         return {
             "plain": to_plain(unit) if unit else compiled.plain,
             "masked": compiled.masked,
@@ -162,6 +208,8 @@ class Node:
         return self._missing(service.effective) if service else None
 
     def expire_overrides(self) -> None:
+        if not self._expires_overrides:
+            return
         for sentence in expire_overrides(self.paths, self.services):
             say(sentence)
 
@@ -187,6 +235,9 @@ class Node:
         self.loop.look_at_standing()
         self.loop.note_peers(self.peers.refresh())
         self.sweep()
+        self.loop.look_at_adopted(every=True)
+        self.loop.dirty |= self._stood_by()
+        self.loop.keeping.beat()
         self.loop.recovery.end_leftovers()
 
     def _faults(self) -> tuple[str, ...]:
@@ -214,6 +265,15 @@ class Node:
                 loop.dirty.add(claim.key)
             elif self._is_orphaned(claim, found):
                 loop.dirty.add(claim.key)
+
+    def _stood_by(self) -> set[str]:
+        """KEYs of daemons that other nodes may run and that no run is known of: one may have begun and ended there."""
+        found = set()
+        for key, service in self.services.by_key.items():
+            unit = service.effective
+            if isinstance(unit, Daemon) and unit.run_on == "any" and unit.enabled and key not in self.loop.runs.by_key:
+                found.add(key)
+        return found
 
     def _is_orphaned(self, claim: Claim, found: KeyState) -> bool:
         """Whether nobody is known to look after a run: its lock is to be tried. It may have been held at one look by

@@ -27,7 +27,8 @@ class Machine:
 
 
 class Presence:
-    """`drained`, `unpublished`, `untrusted` (why the storage is not to be trusted with locks): set by who knows it."""
+    """`drained`, `unpublished`, `untrusted` (why the storage is not to be trusted with locks), `going_down`: set by
+    who knows it."""
 
     def __init__(self, paths: Paths, config: Config, machine: Machine, clocks: Clocks, peers: Peers) -> None:
         self._paths = paths
@@ -43,20 +44,25 @@ class Presence:
         self.drained = False
         self.unpublished = False
         self.untrusted = ""
+        self.going_down = ""
 
     @property
     def node(self) -> str:
         return self._config.node
 
     def claims_nothing(self) -> str:
-        """Why this node starts nothing at present; empty when it does."""
-        if self._impostor or self.untrusted:
-            return self._impostor or self.untrusted
+        """Why this node claims nothing at present; empty when it does."""
+        return self.starts_nothing() or clock_fault(self.node, self._offset_s, self._doubt_s)
+
+    def starts_nothing(self) -> str:
+        """The same for daemons, which no clock starts."""
+        if standing := self.going_down or self._impostor or self.untrusted:
+            return standing
         if self.drained:
             return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that"
         if self.unpublished or self._peers.forgotten:
             return f"node {self.node} claims nothing before the other nodes can read its units"
-        return clock_fault(self.node, self._offset_s, self._doubt_s)
+        return ""
 
     def measure_clock(self) -> None:
         clocks = self._clocks
