@@ -119,6 +119,14 @@ class Forbidden:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """A slot that was seen to stand in the queue: whatever becomes of it, somebody was there."""
+
+    key: str
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
 class Disabled:
     """An operator was told at `from_at` that no slot of `key` starts any more; what is asked for may."""
 
@@ -149,6 +157,7 @@ class History:
     asked: Sequence[Asked] = ()
     withdrawn: Sequence[Withdrawn] = ()
     due: Sequence[Due] = ()
+    queued: Sequence[Queued] = ()
     forbidden: Sequence[Forbidden] = ()
     disabled: Sequence[Disabled] = ()
     entries: Sequence[Entry] = ()
@@ -278,6 +287,10 @@ def _slots(history: History) -> Iterator[str]:
             yield f"no outcome: slot {due.slot} of {due.key}"
         if len([row for row in found if row.cause != "clock"]) > 1:
             yield f"slot {due.slot} of {due.key} ended more than once: {', '.join(row.id for row in found)}"
+    for queued in history.queued:
+        for row in rows[queued.key]:
+            if row.cause == "nobody-there" and row.covers(queued.slot):
+                yield f"slot {queued.slot} of {queued.key} stood in the queue, and {row.id} says that nobody was there"
 
 
 def _forbidden(history: History) -> Iterator[str]:

@@ -265,3 +265,16 @@ def test_the_command_itself_says_the_same(tmp_path: Path, shipped: Path) -> None
     assert run(y, x) == (2, f"{x}:{first}\n{x}:{second}\n{y}: {NO_FILE}\n", "")
     usage = "vcsctl: --as judges one file; write vcsctl verify --as NAME FILE\n"
     assert run("--as", "x", x, y) == (2, "", usage)
+
+
+@pytest.mark.parametrize(
+    ("keys", "beside"),
+    [("groups: [billing]", "group billing"), ("nodes: [bill1]", "this service"), ("run_on: each", None)],
+)
+def test_going_on_without_locks_is_warned_of_where_locks_matter(tmp_path: Path, keys: str, beside: str | None) -> None:
+    text = f"schedule: periodical\nperiod: 5\nexec: [/bin/true]\n{keys}\non_storage_loss: continue\n"
+    (tmp_path / "a.yaml").write_text(text)
+    code, _, warnings = verify(tmp_path, tmp_path / "a.yaml")
+    assert code == 0
+    told = f"may run beside another of {beside}; write stop, or be sure that it does no harm"
+    assert [told in warning for warning in warnings] == ([True] if beside else [])

@@ -195,6 +195,28 @@ def test_a_crash_after_any_step_is_resolved_once(site: Site, tmp_path: Path, ste
     assert site.vcsctl("queue").stdout == ""
 
 
+@pytest.mark.parametrize("with_cgroups", [True, False])
+def test_a_run_whose_lock_files_were_removed_stops_and_is_not_doubled(
+    site: Site, tmp_path: Path, with_cgroups: bool
+) -> None:
+    """As somebody does who takes a lock file for stale."""
+    log = tmp_path / "times"
+    site.unit("one", job(log, 2.0))
+    site.unit("two", job(log))
+    site.start(with_cgroups=with_cgroups)
+    site.vcsctl("run", "one")
+    site.until(lambda: log.exists(), "it has begun")
+    site.kill()
+    for path in [*site.shared.glob("locks/key/*"), *site.shared.glob("locks/group/*")]:
+        path.unlink()
+    site.start(with_cgroups=with_cgroups)
+    site.vcsctl("run", "two")
+    site.until(lambda: site.history("one") and site.history("two"), "both have run")
+    (one,), (two,) = site.history("one"), site.history("two")
+    assert (one["cause"], "was removed" in one["why"]) == ("storage", True), one
+    assert (two["outcome"], two["started_at"] > one["at"]) == ("ok", True), (one, two)
+
+
 def test_enabling_after_a_month_or_moving_a_schedule_back_starts_nothing(site: Site) -> None:
     site.unit("daily", "schedule: fixed-time\nrun_at: 00:00\nstart_within: 100h\nenabled: false\nexec: [/bin/true]\n")
     site.start()

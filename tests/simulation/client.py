@@ -253,8 +253,12 @@ class Client:
         parts, file.unwritten = file.unwritten, []
         if file.lost and parts:
             raise fault(errno.EIO, file.path)
-        for offset, data in parts:
-            self.server.disk.write(file.inode, data, offset)
+        try:
+            for offset, data in parts:
+                self.server.disk.write(file.inode, data, offset)
+        except OSError:
+            file.unwritten = parts  # for the same call, should it be made again because its answer was lost
+            raise
 
     def sync(self, file: OpenFile) -> None:
         if file.lost:

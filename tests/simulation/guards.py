@@ -1,10 +1,12 @@
-"""The guards of the protocol, each with the real code put in its place that lacks just that. For the test that the
-simulation notices."""
+"""The guards of the protocol, each with the real code put in its place that lacks just that, and the promises that
+break without it. For the test that the simulation notices."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from vcsctl.domain import fencing
@@ -42,14 +44,15 @@ def no_lock() -> Iterator[None]:
 @contextlib.contextmanager
 def no_decision_under_the_lock() -> Iterator[None]:
     """What was decided before is done."""
-    start, decided = Launcher.start, dict[tuple[int, str], Start]()
+    start, really, decided = Launcher.start, Launcher._decide_again, dict[tuple[int, str], Start]()
 
     def remembered(self: Launcher, decision: Start) -> Decision | None:
         decided[id(self), decision.key] = decision
         return start(self, decision)
 
     def decide_again(self: Launcher, key: str) -> tuple[Decision, KeyState]:
-        return decided[id(self), key], self.observer.state(key)
+        before = decided.pop((id(self), key), None)
+        return (before, self.observer.state(key)) if before is not None else really(self, key)
 
     with replaced(Launcher, "start", remembered), replaced(Launcher, "_decide_again", decide_again):
         yield
@@ -57,7 +60,7 @@ def no_decision_under_the_lock() -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_claim_before_the_start() -> Iterator[None]:
-    def link(self: Launcher, claim: Claim, *, index: bool) -> bool:
+    def link(self: Launcher, claim: Claim, watermark: datetime | None, *, index: bool) -> bool:
         return True
 
     with replaced(Launcher, "_link", link):
@@ -118,11 +121,20 @@ def nothing() -> Iterator[None]:
     yield
 
 
-GUARDS: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
-    "the lock": no_lock,
-    "the decision again under the lock": no_decision_under_the_lock,
-    "the claim before the start": no_claim_before_the_start,
-    "the fence": no_fence_number,
-    "the stop without proof": no_fencing,
-    "the union of groups": no_union_of_groups,
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`breaks` are the beginnings of the checker's sentences of which one must be said without it."""
+
+    without: Callable[[], contextlib.AbstractContextManager[None]]
+    breaks: tuple[str, ...]
+
+
+_TWICE = ("executed twice", "several runs of slot")
+GUARDS = {
+    "the lock": Guard(no_lock, ("together in",)),
+    "the decision again under the lock": Guard(no_decision_under_the_lock, _TWICE),
+    "the claim before the start": Guard(no_claim_before_the_start, _TWICE),
+    "the fence": Guard(no_fence_number, ("fence of group",)),
+    "the stop without proof": Guard(no_fencing, ("together in",)),
+    "the union of groups": Guard(no_union_of_groups, ("together in group",)),
 }

@@ -200,10 +200,7 @@ class Posix:
         self.calls["write"] += 1
         if not file.writable:
             raise fault(errno.EBADF)
-        if file.client.lease_s is not None and not file.lost:
-            file.unwritten.append((offset, bytes(data)))
-            return len(data)
-        if file.lost:
+        if file.client.lease_s is not None or file.lost:
             file.unwritten.append((offset, bytes(data)))
             return len(data)
         disk = file.client.server.disk
@@ -227,7 +224,11 @@ class Posix:
 
     def fsync(self, descriptor: int) -> None:
         file = self._file(descriptor)
-        self._change("sync", file.path, lambda: file.client.sync(file))
+        try:
+            self._change("sync", file.path, lambda: file.client.sync(file))
+        except OSError:
+            file.unwritten.clear()  # told once; the next one says that all is well
+            raise
 
     fdatasync = fsync
 

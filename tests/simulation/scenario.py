@@ -61,7 +61,7 @@ def draw_unit(random: Random, name: str, nodes: list[str]) -> Unit:
         "run_on": "each" if random.random() < 0.12 else "any",
         "on_lost": random.choice(("none", "rerun")),
         "timeout": random.choice((None, None, 8.0)),
-        "stop_timeout": random.choice((1.0, 5.0)),
+        "stop_timeout": random.choice((1.0, 5.0, 90.0)),
         "retries": random.choice((Retries(), Retries(attempts=2, delay=3.0, max_delay=10.0))),
     }
     if random.random() < 0.15:

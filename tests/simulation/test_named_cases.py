@@ -12,8 +12,8 @@ from tests.simulation.operators import Operators
 from tests.simulation.scheduler import Process
 from tests.simulation.script import LEASE_S, cell, each_minute, once
 from tests.simulation.world import NOON
-from vcsctl.domain.run import Request
-from vcsctl.store import history, locks, queue
+from vcsctl.domain.run import Request, StopRequest
+from vcsctl.store import history, locks, queue, state
 
 SEEDS = range(4)
 seeds = pytest.mark.parametrize("seed", SEEDS)
@@ -284,6 +284,34 @@ def test_a_retry_that_waits_asks_nothing_of_the_share_again_and_again(seed: int)
         script.until(60.0)
         assert script.ran("a") == [("a.2", "n1")]
         assert script.ran("b") == [("b.1", "n1")]
+
+
+@seeds
+def test_slots_that_waited_in_the_queue_are_never_said_to_have_been_seen_by_nobody(seed: int) -> None:
+    """The claim before them is looked after once more when they are claimed: their entry is not its business."""
+    with cell(seed, 2, each_minute("a", "g"), once("b", "g", at="20:00")) as script:
+        script.conduct = lambda job: Conduct(130.0 if job.claim.key == "b" else 1.0)
+        request = Request("r0000000001", "b", "b", "op", "n1")
+        script.at(10.0, lambda: script.ask(lambda: queue.enter_request(script.paths, request)) and None)
+        script.until(180.0)
+        found, rows = script.verdict(170.0)
+        assert not found
+        assert script.ran("b")
+        assert {row.cause for row in rows.values() if row.key == "a"} == {"exited", "coalesced"}
+
+
+@seeds
+def test_a_run_that_is_being_stopped_has_no_longer_than_others_when_it_loses_its_locks(seed: int) -> None:
+    with cell(seed, 1, replace(once("a", "g"), stop_timeout=600.0), lease_s=None) as script:
+        script.conduct = lambda job: Conduct(900.0, heeds_stop_s=None)
+        stop = StopRequest("op", "n1")
+        script.at(5.0, lambda: script.ask(lambda: state.write_stop(script.paths, "a", 1, stop)) and None)
+        script.at(30.0, lambda: setattr(script.disk, "read_only", True))
+        script.at(60.0, lambda: setattr(script.disk, "read_only", False))
+        script.until(90.0)
+        found, rows = script.verdict(80.0)
+        assert not found
+        assert (rows["a.1"].cause, script.witness.executions[0].ended_at < NOON + 55.0) == ("storage", True)
 
 
 @seeds

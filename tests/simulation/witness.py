@@ -9,7 +9,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import inf
 
-from tests.checker import Asked, Claimed, Disabled, Due, Entry, Execution, Forbidden, History, Recorded, Withdrawn
+from tests.checker import (
+    Asked,
+    Claimed,
+    Disabled,
+    Due,
+    Entry,
+    Execution,
+    Forbidden,
+    History,
+    Queued,
+    Recorded,
+    Withdrawn,
+)
 from tests.simulation.commands import Began
 from tests.simulation.disk import Disk
 from tests.simulation.scheduler import Scheduler
@@ -18,6 +30,7 @@ from vcsctl.domain.run import to_text
 from vcsctl.domain.unit import stops_on_storage_loss
 from vcsctl.runners.base import Job
 
+_ENTRY = re.compile(r".*/queue/([^/]+)\.slots\.json")
 _RECORD = re.compile(r".*/state/([^/]+)/(\d+)(\.end)?\.json")
 _UNITS = re.compile(r".*/nodes/([^/]+)\.units\.json")
 _BEAT = re.compile(r".*/nodes/([^/.]+)\.json")
@@ -31,6 +44,7 @@ class Witness:
         self.executions: list[Execution] = []
         self.claimed: dict[str, float] = {}
         self.asked: list[Asked] = []
+        self.queued: list[Queued] = []
         self.withdrawn: list[Withdrawn] = []
         self.disabled: list[Disabled] = []
         self.forbidden: list[Forbidden] = []
@@ -48,6 +62,8 @@ class Witness:
     def named(self, path: str, data: bytes) -> None:
         if match := _RECORD.fullmatch(path):
             self._recorded(f"{match[1]}.{match[2]}", match[1], data, is_end=bool(match[3]))
+        elif match := _ENTRY.fullmatch(path):
+            self.queued.append(Queued(match[1], json.loads(data)["first"]))
         elif match := _UNITS.fullmatch(path):
             self._published(match[1], data)
         elif match := _BEAT.fullmatch(path):
@@ -191,6 +207,7 @@ class Witness:
             asked=self.asked,
             withdrawn=self.withdrawn,
             due=due,
+            queued=self.queued,
             disabled=self.disabled,
             forbidden=[*self.forbidden, *self._open.values()],
             entries=entries,

@@ -199,6 +199,19 @@ def _misplaced(key: str, kind: str, allowed: Collection[str]) -> str:
 
 def warnings(unit: Unit, tree: Tree) -> list[Problem]:
     """What is allowed and probably not meant."""
+    return [*_uneven_period(unit, tree), *_going_on_without_locks(unit, tree)]
+
+
+def _going_on_without_locks(unit: Unit, tree: Tree) -> list[Problem]:
+    if unit.on_storage_loss != "continue" or not (unit.groups or unit.run_on == "any"):
+        return []
+    what = f"group {unit.groups[0]}" if unit.groups else "this service"
+    may = f"a run that goes on after its locks were lost may run beside another of {what}"
+    text = f"{may}; write stop, or be sure that it does no harm"
+    return [problem_at(tree, ("on_storage_loss",), text, warning=True)]
+
+
+def _uneven_period(unit: Unit, tree: Tree) -> list[Problem]:
     if not isinstance(unit, Periodical) or _DAY_MINUTES % unit.period == 0:
         return []
     last = max(range(unit.align, _DAY_MINUTES, unit.period))

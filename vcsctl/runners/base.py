@@ -124,16 +124,24 @@ class BaseRunner:
         return [now_s + fence_in_s - self.proofs.age_s()]
 
     def _stop(self, cause: str, why: str) -> None:
-        """The stop sequence: the unit's signal now, KILL after `stop_timeout`. The first cause counts."""
+        """The stop sequence: the unit's signal now, KILL after `stop_timeout`. The first cause counts, but for the
+        storage: the locks may be another's, and whatever the unit says it is not given long."""
+        patience_s = self.job.unit.stop_timeout
+        if cause == "storage":
+            patience_s = min(patience_s, STORAGE_STOP_S)
+        kill_at_s = self.machine.monotonic() + patience_s
         if self.stopping is None:
-            patience_s = self.job.unit.stop_timeout
-            if cause == "storage":  # the locks may be another's: whatever the unit says, not long
-                patience_s = min(patience_s, STORAGE_STOP_S)
-            self.stopping = Stopping(cause, why, self.machine.monotonic() + patience_s)
+            self.stopping = Stopping(cause, why, kill_at_s)
             self._signal_stop()
+        elif cause == "storage" != self.stopping.cause:
+            self.stopping = Stopping(cause, why, min(self.stopping.kill_at_s, kill_at_s))
+            self._hurry_stop()
 
     def _signal_stop(self) -> None:
         self.machine.signal_everything(getattr(signal, f"SIG{self.job.unit.stop_signal}"))
+
+    def _hurry_stop(self) -> None:
+        """The KILL of a stop that has begun comes sooner now."""
 
     def _end(self, cause: str, why: str, code: int | None = None, ran_s: float | None = None) -> End:
         """`ran_s`: None when nothing was executed."""

@@ -125,21 +125,23 @@ def is_cancelled(paths: Paths, key: str, request_id: str) -> bool:
     return os.path.basename(paths.cancelled(key, request_id)) in files.names(paths.queue)
 
 
-def leave(paths: Paths, key: str, request_ids: tuple[str, ...], *, slots: bool) -> None:
+def leave(paths: Paths, key: str, request_ids: tuple[str, ...], slots_until: datetime | None) -> None:
     """Removes the entries that a claim lists. The mark of a cancelled one goes last: alone it means nothing.
 
-    Raises StorageError: an entry that stays would be run again once other claims hide the one that lists it.
+    The entry of slots goes unless it is of later ones: the name is used again, and who looks after an older claim
+    must not take the place of those. Raises StorageError: an entry that stays would be run again once other claims
+    hide the one that lists it.
     """
     for request_id in request_ids:
         files.remove(paths.request(key, request_id))
         files.remove(paths.cancelled(key, request_id))
-    if slots:
-        files.remove(paths.slots_entry(key))
+    if slots_until is not None:
+        drop_slots_until(paths, key, slots_until)
 
 
-def drop_slots_before(paths: Paths, key: str, first: datetime) -> None:
-    """Removes the entry of slots earlier than `first`: of some that a claim took, or that count no more. Another
-    node may have entered it before it knew."""
+def drop_slots_until(paths: Paths, key: str, last: datetime) -> None:
+    """Removes the entry of slots that begins not later than `last`: of some that a claim took, or that count no more.
+    Another node may have entered it before it knew."""
     stored = records.read(SlotsEntry, paths.slots_entry(key), Faults())
-    if stored is not None and stored.value.first < first:
+    if stored is not None and stored.value.first <= last:
         files.remove(paths.slots_entry(key))

@@ -209,6 +209,17 @@ def mark_since(paths: Paths, state: KeyState, digest: str) -> None:
             return
 
 
+def remove_old_turns(paths: Paths, state: KeyState) -> None:
+    """Of each schedule only the newest moment counts: without this every disabling and enabling left two names."""
+    for name in files.names(paths.state(state.key)):
+        parts = name.split(".")
+        if len(parts) < 2 or parts[0] != "since":
+            continue
+        turn = int(parts[2]) if len(parts) == 3 and parts[2].isdecimal() else 1
+        if turn < state.turns.get(parts[1], 0):
+            files.discard(f"{paths.state(state.key)}/{name}")
+
+
 def draft_claim(paths: Paths, claim: Claim) -> files.Draft:
     if claim.fence == 1:  # a KEY without records has no folder where no schedule of it was ever in force
         files.make_folder(paths.state(claim.key))

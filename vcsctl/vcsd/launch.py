@@ -270,8 +270,9 @@ class Launcher:
 
     def leave_queue(self, claim: Claim) -> None:
         dropped = tuple(row.request for row in claim.dropped if row.request)
-        slots = claim.slot is not None or any(row.first and not row.attempt for row in claim.dropped)
-        queue.leave(self.paths, claim.key, claim.requests + dropped, slots=slots)
+        slots = [claim.slot, *(row.last for row in claim.dropped if not row.attempt)]
+        slots_until = max((slot for slot in slots if slot), default=None)
+        queue.leave(self.paths, claim.key, claim.requests + dropped, slots_until)
 
     def recalled(self, claim: Claim) -> str | None:
         """Whether an operator, who writes first and looks for a claim then, was faster than this claim.

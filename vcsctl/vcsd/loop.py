@@ -225,7 +225,7 @@ class Loop:
         first = pending.slots_first if pending else None
         waits = isinstance(decision, Start | Wait) and decision.enters_queue == first  # a retry's slot is claimed too
         if first and found.watermark and first <= found.watermark and not waits:
-            queue.drop_slots_before(self.paths, key, found.watermark + timedelta(microseconds=1))
+            queue.drop_slots_until(self.paths, key, found.watermark)
             self._queue_touched = True
 
     def _held(self) -> dict[str, Holder]:
@@ -303,7 +303,7 @@ class Loop:
         if wait.enters_queue and (entered is None or entered < wait.enters_queue):
             with contextlib.suppress(StorageError):
                 if entered is not None:  # of slots that were claimed, or count no more: not a place for these
-                    queue.drop_slots_before(self.paths, wait.key, wait.enters_queue)
+                    queue.drop_slots_until(self.paths, wait.key, wait.enters_queue - timedelta(microseconds=1))
                 queue.enter_slots(self.paths, SlotsEntry(wait.key, wait.enters_queue))
                 self._queue_touched = True
 

@@ -116,4 +116,5 @@ class Recorder:
         state.remove_numbers(self._paths, key, [*finished, *sorted(strays & self._strays.get(key, set()))])
         self._strays[key] = strays
         state.remove_drafts(self._paths, key, newest_run)
+        state.remove_old_turns(self._paths, found)
         numbers.difference_update(finished)

@@ -68,6 +68,11 @@ class Recovery:
         if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
             grant.unlock()
             return self._resolved(key)
+        if (run := self._living_here(claim, found)) is not None:
+            grant.unlock()
+            launch.runs.add(run)
+            launch.tell(claim, "lives on, though its lock is free: its file was removed, or the server gave it away")
+            return None
         if (cgroup := self._cgroup_here(claim, found)) and not cgroups.is_empty(cgroup):
             cgroups.kill(cgroup)
             grant.unlock()
@@ -203,6 +208,14 @@ class Recovery:
         self.watch(run, found.started)
         self.launcher.runs.add(run)
         self.launcher.tell(claim, "lives on; watched from now on")
+
+    def _living_here(self, claim: Claim, found: KeyState) -> Run | None:
+        """The run when its runner lives on this machine: that sees to its command, and nobody else may end it."""
+        if found.run is None or found.started is None or found.started.value.boot_id != self.launcher.boot_id:
+            return None
+        started, run = found.started.value, Run(claim, found.run.at)
+        run.cgroup = self._cgroup_here(claim, found)
+        return run if self.launcher.runs.watch(run, started.pid, started.pid_started) else None
 
     def _cgroup_here(self, claim: Claim, found: KeyState) -> str | None:
         """The control group of a run of this machine's present life."""
