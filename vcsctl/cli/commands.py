@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calendar": ("calendar", "Show the next slots of a service or an expression."),
     "run": ("act", "Request a run now."),
     "stop": ("act", "Stop the run of a service."),
+    "lock": ("lock", "Hold run groups while a command runs."),
     "cancel": ("act", "Cancel the waiting requests of a service."),
     "enable": ("change", "Enable services."),
     "disable": ("change", "Disable services: no slot starts any more."),

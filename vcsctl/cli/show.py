@@ -13,10 +13,11 @@ from typing import Any
 import click
 
 from vcsctl.cli.context import Context, in_time, show, show_json
+from vcsctl.cli.lock_view import lock_lines, plain_locks
 from vcsctl.cli.overview import KINDS, NO_KIND, Line, Overview
 from vcsctl.cli.tables import listed, local, seconds, table
 from vcsctl.domain.history import Row
-from vcsctl.domain.run import Claim, parse_run_id, service_of, to_text
+from vcsctl.domain.run import LOCK, Claim, parse_run_id, service_of, to_text
 from vcsctl.domain.values import NAME_PATTERN
 from vcsctl.errors import NotRunningError, UsageError
 from vcsctl.store import history
@@ -45,7 +46,9 @@ def _status(context: Context, name: str | None, output: str) -> None:
     overview = Overview(context)
     lines = [overview.line(name, context.row(name))] if name is not None else overview.lines()
     if output == "json":
-        beside = {} if name is None else {"keys": [_plain_key(overview, key) for key in overview.keys(name)]}
+        beside = {"locks": plain_locks(overview)}
+        if name is not None:
+            beside = {"keys": [_plain_key(overview, key) for key in overview.keys(name)]}
         show_json("services", [_plain(line) for line in lines], problems=_problems(context, overview, name), **beside)
         return
     for problem in _problems(context, overview, name):
@@ -59,7 +62,10 @@ def _status(context: Context, name: str | None, output: str) -> None:
             show("")
     if name is not None:
         _details(overview, lines[0])
-    elif any(line.notes for line in lines):
+        return
+    for text in lock_lines(overview):
+        show(text)
+    if any(line.notes for line in lines):
         show("* `vcsctl status NAME` says more")
 
 
@@ -206,7 +212,7 @@ def _history(context: Context, name: str, lines: int, output: str) -> None:
     # A service whose unit is gone keeps its history.
     known = bool(NAME_PATTERN.fullmatch(name))
     rows = list(reversed(list(islice(history.read(context.paths, name), lines)))) if known else []
-    if not rows:
+    if not rows and name != LOCK:
         context.row(name)
     if output == "json":
         show_json("history", [_row(row) for row in rows])

@@ -51,6 +51,8 @@ class Command:
     limits: dict[str, tuple[int, int]] = field(default_factory=dict)
     inherited: tuple[int, ...] = ()
     cgroup: str | None = None
+    in_session: bool = False  # it stays in our session and at our terminal, instead of having a session of its own
+    ignored: tuple[int, ...] = ()  # signals that whoever called us wants it to ignore
 
 
 def search_path() -> str:
@@ -158,7 +160,8 @@ def _become(command: Command, parent: int, writer: int) -> NoReturn:
     """In the child: everything in the order in which the rights for it are still there, then exec."""
     step = "prepare the process"
     try:
-        os.setsid()
+        if not command.in_session:
+            os.setsid()
         if command.nice is not None:
             step = f"set nice to {command.nice}"
             os.setpriority(os.PRIO_PROCESS, 0, command.nice)
@@ -177,7 +180,7 @@ def _become(command: Command, parent: int, writer: int) -> NoReturn:
         os.chdir(command.working_directory)
         signal.set_wakeup_fd(-1)
         for ours in _OURS:
-            signal.signal(ours, signal.SIG_DFL)
+            signal.signal(ours, signal.SIG_IGN if ours in command.ignored else signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         linux.die_with_parent()
         if os.getppid() != parent:  # it died before we asked to die with it

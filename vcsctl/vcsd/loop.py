@@ -16,7 +16,7 @@ from vcsctl import steps
 from vcsctl.config import Config
 from vcsctl.domain.holder import Holder
 from vcsctl.domain.reconcile import Close, Decision, Idle, KeyView, Recover, Start, Wait, arrange, decide
-from vcsctl.domain.run import SlotsEntry
+from vcsctl.domain.run import SlotsEntry, is_lock
 from vcsctl.errors import StorageError
 from vcsctl.runners import linux
 from vcsctl.runners.supervise import Run, Runs
@@ -127,7 +127,9 @@ class Loop:
             say(f"{problem}; set aside")
 
     def _is_left_to_others(self, key: str) -> bool:
-        return key not in self.services.by_key and (self.services.elsewhere(key) or bool(self.peers.others_for(key)))
+        if key in self.services.by_key:
+            return False
+        return is_lock(key) or self.services.elsewhere(key) or bool(self.peers.others_for(key))
 
     def note_peers(self, services: set[str]) -> None:
         """Of these services other nodes say something else now."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config
-from vcsctl.domain.run import Claim
+from vcsctl.domain.run import Claim, is_lock
 from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import oneshot
@@ -25,6 +25,7 @@ from vcsctl.store.records import Faults, set_aside_in
 from vcsctl.store.running import RunningReader
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.clocks import Clocks
+from vcsctl.vcsd.conflict import drop_dead_waiters
 from vcsctl.vcsd.expiry import expire_overrides
 from vcsctl.vcsd.launch import Launcher
 from vcsctl.vcsd.log import say
@@ -200,6 +201,7 @@ class Node:
     def sweep(self) -> None:
         """Looks at the live runs that are nobody's duty any more, and at names that mean nothing any more."""
         loop = self.loop
+        drop_dead_waiters(self.paths, loop.left_to_others)
         for run in loop.runs.adopted():
             if run.descriptor is None and self._is_orphaned(run.claim, loop.observer.state(run.claim.key)):
                 loop.runs.remove(run)  # not believed for ever: its lock is tried again
@@ -210,10 +212,19 @@ class Node:
                 continue
             found = loop.observer.state(claim.key)
             if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
-                running.leave(self.paths, run_id)  # whose removal was cut short, or which was linked late
+                # Whose removal was cut short, or which was linked late; that of a `vcsctl lock` has served its purpose.
+                if not is_lock(claim.key) or self._is_written(claim):
+                    running.leave(self.paths, run_id)
                 loop.dirty.add(claim.key)
             elif self._is_orphaned(claim, found):
                 loop.dirty.add(claim.key)
+
+    def _is_written(self, claim: Claim) -> bool:
+        """Whether the history has what a `vcsctl lock` ran. Its name in the index is how vcsd learns of it."""
+        if claim.node != self.config.node and not self.peers.is_silent(claim.node):
+            return False
+        self.recorder.record(claim.key)
+        return claim.key not in self.recorder.behind
 
     def _is_orphaned(self, claim: Claim, found: KeyState) -> bool:
         """Whether nobody is known to look after a run: its lock is to be tried. It may have been held at one look by
