@@ -24,7 +24,7 @@ from vcsctl.domain.run import LOCK, Claim, End, Request, is_lock, lock_key, serv
 from vcsctl.domain.unit import Periodical, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners.linux import boot_id
-from vcsctl.store import locks, queue, state
+from vcsctl.store import locks, queue, running, state
 from vcsctl.store.locks import Grant, HeldLock
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, QueueReader
@@ -157,11 +157,12 @@ class Bid:
         draft = state.draft_claim(self.paths, claim)
         try:
             steps.reached("claim drafted")
+            # First: no vcsd looks at this KEY of itself, so a claim that is not in the index would never be seen.
+            running.enter(self.paths, claim)
+            steps.reached("run indexed")
             if not draft.link():
                 raise StorageError(f"cannot hold {', '.join(self.groups)}: the lock of {self.key} was lost; try again")
             steps.reached("claim linked")
-            draft.link_also(self.paths.running_index(claim.run_id))
-            steps.reached("run indexed")
         finally:
             draft.discard()
         fences = grant.raise_fences(claim.fence, f"{claim.run_id} on {self.config.node}")

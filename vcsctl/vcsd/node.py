@@ -25,7 +25,7 @@ from vcsctl.store.records import Faults, set_aside_in
 from vcsctl.store.running import RunningReader
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.clocks import Clocks
-from vcsctl.vcsd.conflict import drop_dead_waiters
+from vcsctl.vcsd.conflict import drop_dead_waiters, is_held
 from vcsctl.vcsd.expiry import expire_overrides
 from vcsctl.vcsd.launch import Launcher
 from vcsctl.vcsd.log import say
@@ -213,14 +213,17 @@ class Node:
             found = loop.observer.state(claim.key)
             if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
                 # Whose removal was cut short, or which was linked late; that of a `vcsctl lock` has served its purpose.
-                if not is_lock(claim.key) or self._is_written(claim):
+                if not is_lock(claim.key) or self._is_written(claim, found):
                     running.leave(self.paths, run_id)
                 loop.dirty.add(claim.key)
             elif self._is_orphaned(claim, found):
                 loop.dirty.add(claim.key)
 
-    def _is_written(self, claim: Claim) -> bool:
-        """Whether the history has what a `vcsctl lock` ran. Its name in the index is how vcsd learns of it."""
+    def _is_written(self, claim: Claim, found: KeyState) -> bool:
+        """Whether the history has what a `vcsctl lock` ran. Its name in the index, which is there before its claim, is
+        how vcsd learns of it."""
+        if found.run is None or found.run.value.fence < claim.fence:
+            return not is_held(self.paths, claim.key)
         if claim.node != self.config.node and not self.peers.is_silent(claim.node):
             return False
         self.recorder.record(claim.key)
