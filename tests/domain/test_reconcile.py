@@ -11,20 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcsctl.domain.calendar import EveryMinutes
+from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Recover, Start, Wait, Waiter
+from vcsctl.domain.decision import Plan as ClaimPlan
 from vcsctl.domain.holder import Holder
-from vcsctl.domain.reconcile import (
-    Close,
-    Decision,
-    Idle,
-    KeyView,
-    Recover,
-    Start,
-    Wait,
-    Waiter,
-    arrange,
-    decide,
-)
-from vcsctl.domain.reconcile import Plan as ClaimPlan
+from vcsctl.domain.reconcile import arrange, decide
 from vcsctl.domain.run import Claim, Dropped, End
 from vcsctl.domain.unit import Daemon, Periodical, Retries
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from vcsctl.domain.decision import Plan, Start, Wait
 from vcsctl.domain.holder import Holder
 from vcsctl.domain.nodes import (
     RESERVATION_LOOKS,
@@ -17,7 +18,7 @@ from vcsctl.domain.nodes import (
     nodes_of,
     reserving,
 )
-from vcsctl.domain.reconcile import Plan, Start, Wait, arrange
+from vcsctl.domain.reconcile import arrange
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ANY, EACH, NOT_HERE = Told(True, False, ("g",)), Told(True, True, ("g",)), Told(False, False, ("g",))

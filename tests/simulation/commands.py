@@ -16,8 +16,9 @@ from tests.simulation.node import Node
 from tests.simulation.scheduler import Process, Task
 from vcsctl.domain.unit import Unit
 from vcsctl.errors import StorageError
+from vcsctl.runners.base import Job
 from vcsctl.runners.machine import Hurry, Machine
-from vcsctl.runners.oneshot import Job, Runner
+from vcsctl.runners.oneshot import Runner
 from vcsctl.runners.supervise import Run, Runs
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from vcsctl.domain import fencing
-from vcsctl.domain.reconcile import Decision, Start
+from vcsctl.domain.decision import Decision, Start
 from vcsctl.domain.run import Claim
 from vcsctl.store import files, locks
 from vcsctl.store.locks import HeldLock

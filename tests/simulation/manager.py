@@ -13,7 +13,7 @@ from vcsctl.catalog.snapshot import CompiledUnit, Snapshot
 from vcsctl.config import Config
 from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.errors import RefusedError, StorageError
-from vcsctl.runners.oneshot import Job
+from vcsctl.runners.base import Job
 from vcsctl.store import history
 from vcsctl.store.cell import make_cell
 from vcsctl.store.locks import NodeLock

@@ -11,7 +11,7 @@ from tests.simulation.commands import Conduct
 from tests.simulation.manager import Catalog
 from tests.simulation.world import NOON, Setting
 from vcsctl.domain.unit import FixedTime, Periodical, Retries, Unit
-from vcsctl.runners.oneshot import Job
+from vcsctl.runners.base import Job
 
 SERVICES = "abcdefgh"
 GROUPS = ("g1", "g2", "g3")

@@ -20,7 +20,7 @@ from tests.simulation.node import Node
 from tests.simulation.posix import Posix
 from tests.simulation.scheduler import Scheduler
 from vcsctl import steps
-from vcsctl.runners import leftovers, oneshot
+from vcsctl.runners import base, leftovers
 from vcsctl.store import opening
 from vcsctl.vcsd import loop
 
@@ -83,7 +83,7 @@ class _Cgroups:
     def of_cell(self, base: str) -> dict[str, str]:
         return {path.removeprefix(f"{base}-"): path for path in sorted(self._all())}
 
-    def has_runner(self, path: str, _log: str) -> bool:
+    def has_runner(self, path: str, _logs: tuple[str, ...]) -> bool:
         """What a command leaves falls to its runner."""
         for process in self._all().get(path, ()):
             while process is not None and not (process.alive and process.name.startswith("runner")):
@@ -110,7 +110,7 @@ def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> 
     groups = _Cgroups(scheduler)
     instead = {"os": posix, "filelock": filelock, "time": _Time(scheduler), "cgroups": groups, "say": say}
     saved: list[tuple[Any, str, Any]] = [
-        (oneshot, "_note", oneshot._note),
+        (base, "note", base.note),
         (opening, "_on_nfs", opening._on_nfs),
         (steps, "observer", steps.observer),
         (leftovers, "cgroups", leftovers.cgroups),
@@ -123,7 +123,7 @@ def in_place(scheduler: Scheduler, posix: Posix, say: Callable[[str], None]) -> 
             setattr(module, name, instead[name])
     setattr(leftovers, "cgroups", groups)  # noqa: B010 - of another type
     leftovers._has_runner = groups.has_runner
-    setattr(oneshot, "_note", say)  # noqa: B010
+    setattr(base, "note", say)  # noqa: B010
     opening._on_nfs = lambda path: False  # a matter of the kernel's list of mounts
     loop._HURRIED_PAUSE_S = _HURRIED_PAUSE_S
     try:

@@ -16,7 +16,7 @@ from tests.simulation.scheduler import Scheduler
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import to_text
 from vcsctl.domain.unit import stops_on_storage_loss
-from vcsctl.runners.oneshot import Job
+from vcsctl.runners.base import Job
 
 _RECORD = re.compile(r".*/state/([^/]+)/(\d+)(\.end)?\.json")
 _UNITS = re.compile(r".*/nodes/([^/]+)\.units\.json")

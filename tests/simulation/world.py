@@ -24,7 +24,7 @@ from vcsctl.domain.history import Row
 from vcsctl.domain.run import to_text
 from vcsctl.domain.unit import Daemon, schedule_of
 from vcsctl.errors import StorageError
-from vcsctl.runners.oneshot import Job
+from vcsctl.runners.base import Job
 from vcsctl.store import history, nodes
 from vcsctl.store.cell import make_cell
 from vcsctl.store.paths import Paths

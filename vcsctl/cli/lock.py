@@ -15,8 +15,8 @@ from vcsctl.domain.run import Claim, End, fence_variable
 from vcsctl.domain.values import parse_duration, parse_name
 from vcsctl.errors import FAILED, TRY_AGAIN, BusyError, RefusedError, UsageError
 from vcsctl.runners import foreground, linux
+from vcsctl.runners.base import Job
 from vcsctl.runners.foreground import Caller, Signals
-from vcsctl.runners.oneshot import Job
 from vcsctl.store import records
 from vcsctl.store.locks import Grant
 from vcsctl.store.mounts import storage_of

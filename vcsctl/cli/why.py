@@ -13,8 +13,9 @@ from vcsctl.cli.context import Context, in_time, show
 from vcsctl.cli.overview import Overview, outdated_notes
 from vcsctl.cli.tables import local, value_text
 from vcsctl.cli.targets import places
+from vcsctl.domain.decision import Start, Wait
 from vcsctl.domain.effective import fitting, in_force
-from vcsctl.domain.reconcile import Start, Wait, decide
+from vcsctl.domain.reconcile import decide
 from vcsctl.domain.run import Claim, to_text
 from vcsctl.domain.unit import Daemon, from_plain, schedule_of, schedule_text
 from vcsctl.errors import StorageError

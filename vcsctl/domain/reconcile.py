@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from vcsctl.domain.calendar import Schedule, count_between, next_slot, previous_slot
+from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait, Waiter
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
+from vcsctl.domain.keep_up import is_daemons, keep_up
 from vcsctl.domain.nodes import Entry
-from vcsctl.domain.run import CAUSES, Claim, Dropped, End, Trigger, to_text
+from vcsctl.domain.run import CAUSES, Claim, Dropped, Trigger, to_text
 from vcsctl.domain.unit import Daemon, FixedTime, TimedUnit, Unit
 
 # A slot noticed later than this, and not from the queue, was missed first: the run is labelled `late`.
@@ -22,107 +24,6 @@ LATE_AFTER = timedelta(seconds=10)
 CLOCK_TOLERANCE = timedelta(seconds=10)
 FIXED_TIME_START_WITHIN = timedelta(hours=6)
 RETRYABLE = ("failed", "timeout")
-
-
-@dataclass(frozen=True, slots=True)
-class Waiter:
-    """A request as the decision sees it."""
-
-    id: str
-    entered_at: datetime
-    cancelled: bool = False
-    expires_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyView:
-    """All that is known of one KEY. `unit` is the effective one, None when it is gone or masked."""
-
-    key: str
-    unit: Unit | None
-    schedule: Schedule | None
-    moment: datetime  # the schedule or the status last changed then: nothing before it counts
-    watermark: datetime | None = None  # the newest slot ever claimed
-    run: Claim | None = None  # the newest claim that started a run, and what came of it
-    started: bool = False
-    end: End | None = None
-    live: bool = False  # somebody holds the KEY's lock, as far as known
-    closes: tuple[Claim, ...] = ()  # claims after `run` that only disposed of something
-    slots_first: datetime | None = None
-    slots_entered_at: datetime | None = None
-    requests: tuple[Waiter, ...] = ()
-    groups: tuple[str, ...] = ()
-    gone: str = "the unit is gone, masked or not for this node"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a claim will say, but for its number and its node."""
-
-    trigger: Trigger
-    slot: datetime | None = None
-    attempt: int = 1
-    watermark: datetime | None = None
-    requests: tuple[str, ...] = ()
-    dropped: tuple[Dropped, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Take the locks, decide again, claim and run."""
-
-    key: str
-    why: str
-    plan: Plan
-    place: datetime
-    groups: tuple[str, ...]
-    enters_queue: datetime | None = None  # the first pending slot, should it have to wait
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Stay in (or enter) the queue.
-
-    `run` is the one it waits for, where it is one. `patient`: what it waits for is not worth looking for more often
-    than usual.
-    """
-
-    key: str
-    why: str
-    place: datetime
-    enters_queue: datetime | None = None
-    run: str = ""
-    patient: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Claim without a run: put on record what will not run."""
-
-    key: str
-    why: str
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Recover:
-    """A claim without an outcome whose lock may be free: start it again, or record it as lost."""
-
-    key: str
-    why: str
-    began: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Nothing to do; `next_at` is when to look again."""
-
-    key: str
-    why: str
-    next_at: datetime | None = None
-
-
-Decision = Start | Wait | Close | Recover | Idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +55,8 @@ class _Ledger:
 
 def decide(view: KeyView, now: datetime) -> Decision:
     """What this KEY needs, its groups left aside."""
+    if is_daemons(view) and not ((view.requests or view.slots_first) and (view.run is None or view.end is not None)):
+        return keep_up(view, now)
     if view.run is not None and view.end is None:
         return _while_unfinished(view, view.run, now)
     ledger = _Ledger()
@@ -219,7 +122,7 @@ def _without_schedule(view: KeyView, requests: list[Waiter], ledger: _Ledger) ->
         ledger.drop(cause, why, first=view.slots_first, last=view.slots_first)
     if ledger.rows:
         return Close(view.key, why, Plan("none", watermark=view.watermark, dropped=tuple(ledger.rows)))
-    return Idle(view.key, "daemon services are not run by this version" if is_daemon else why)
+    return Idle(view.key, why)
 
 
 def _valid_requests(view: KeyView, now: datetime, ledger: _Ledger) -> list[Waiter]:
@@ -372,7 +275,8 @@ def arrange(
                 arranged.append(entry)
                 taken.update((group, Holder(entry.key)) for group in entry.groups)
                 continue
-            arranged.append(Wait(entry.key, blocked.why, entry.place, entry.enters_queue, blocked.run))
+            enters, patient = entry.enters_queue, entry.patient
+            arranged.append(Wait(entry.key, blocked.why, entry.place, enters, blocked.run, patient))
         if now - entry.place > fair_after:
             waiting = Holder(f"{entry.key}, in the queue since {to_text(entry.place)}")
             reserved.update((group, waiting) for group in entry.groups if group not in reserved)

@@ -154,6 +154,10 @@ class StopRequest:
     reason: str = ""
     cause: str = "stop-requested"
 
+    @property
+    def why(self) -> str:
+        return f"stopped by {self.by} on {self.node}" + (f": {self.reason}" if self.reason else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -270,6 +270,11 @@ def process_of(unit: Unit) -> tuple[Any, ...]:
     return tuple(getattr(unit, key) for key in _SEEN_BY_THE_PROCESS)
 
 
+def seen_changes(before: Unit, after: Unit) -> tuple[str, ...]:
+    """The keys by which the processes of two units of one service can tell them apart."""
+    return tuple(key for key in _SEEN_BY_THE_PROCESS if getattr(before, key) != getattr(after, key))
+
+
 def needs_no_share(unit: Unit) -> bool:
     """Whether a service is started and kept up without the shared directory: a daemon of each node, in no group."""
     return isinstance(unit, Daemon) and unit.run_on == "each" and not unit.groups

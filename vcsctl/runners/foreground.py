@@ -18,8 +18,9 @@ from vcsctl.domain.run import End
 from vcsctl.domain.unit import Unit
 from vcsctl.errors import StorageError
 from vcsctl.runners import linux, spawn
+from vcsctl.runners.base import Job
 from vcsctl.runners.machine import Machine
-from vcsctl.runners.oneshot import Job, Runner
+from vcsctl.runners.oneshot import Runner
 from vcsctl.store import codec
 
 # What a caller may send to `vcsctl lock`. Those that he had it ignore are left alone, as with nohup.
@@ -115,8 +116,8 @@ class Held(Runner):
         super().__init__(job, machine)
         self._to_parent = outcome
 
-    def _end(self, cause: str, why: str, code: int | None = None) -> End:
-        return super()._end(cause, f"{self.job.claim.why}: {why}", code)
+    def _end(self, cause: str, why: str, code: int | None = None, ran_s: float | None = None) -> End:
+        return super()._end(cause, f"{self.job.claim.why}: {why}", code, ran_s)
 
     def _leave_index(self) -> None:
         return

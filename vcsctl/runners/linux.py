@@ -11,6 +11,8 @@ import os
 import signal
 
 _libc = ctypes.PyDLL(None, use_errno=True)
+_unlocked_libc = ctypes.CDLL(None, use_errno=True)  # for calls that take time: the other threads go on
+_FALLOC_FL_COLLAPSE_RANGE = 0x08
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SYS_CLONE3 = 435  # one number on every architecture
@@ -112,6 +114,39 @@ def children_of(parent: int) -> list[int]:
     return found
 
 
+def descendants_of(ancestor: int) -> list[int]:
+    """Parents before their children. Who asks as a subreaper sees all that it ever started."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and (fields := _stat_fields(int(name))):
+            children.setdefault(int(fields[1]), []).append(int(name))
+    found = list(children.get(ancestor, ()))
+    for pid in found:  # grows while it is read
+        found += children.get(pid, ())
+    return found
+
+
+def descends_from(pid: int, ancestor: int) -> bool:
+    while pid > 1:
+        parent = parent_of(pid)
+        if parent is None or parent == ancestor:
+            return parent is not None
+        pid = parent
+    return False
+
+
+def session_of(pid: int) -> int | None:
+    fields = _stat_fields(pid)
+    return int(fields[3]) if fields else None
+
+
+def collapse(descriptor: int, size: int) -> None:
+    """Cuts the beginning off a file, in whole blocks. Raises OSError where the file system cannot."""
+    if _unlocked_libc.fallocate(descriptor, _FALLOC_FL_COLLAPSE_RANGE, ctypes.c_int64(0), ctypes.c_int64(size)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
 def signal_name(number: int) -> str:
     """SIGKILL, or the number of a real-time signal, most of which have no name."""
     try:
@@ -121,8 +156,8 @@ def signal_name(number: int) -> str:
 
 
 def kill(pid: int, number: int) -> None:
-    """Signals a process that may be gone already."""
-    with contextlib.suppress(ProcessLookupError):
+    """Signals a process that may be gone already, or may have become another user's."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 

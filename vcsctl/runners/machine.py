@@ -36,6 +36,8 @@ class Hurry:
 class Machine:
     """The processes of one run: the command and all that it starts. `status` is the command's own, once it ended."""
 
+    handled: tuple[int, ...] = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
+
     def __init__(self, cgroup: str | None) -> None:
         self.cgroup = cgroup
         self.status: int | None = None
@@ -45,7 +47,7 @@ class Machine:
         self.signals: list[int] = []
         self._command = 0
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+        for number in self.handled:
             signal.signal(number, lambda number, _frame: self.signals.append(number))
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
@@ -86,8 +88,11 @@ class Machine:
                 return True
             self.cpu_s += usage.ru_utime + usage.ru_stime
             self.peak_kib = max(self.peak_kib, usage.ru_maxrss)
-            if pid == self._command:
-                self.status, self.over_s = status, time.monotonic()
+            self._ended(pid, status)
+
+    def _ended(self, pid: int, status: int) -> None:
+        if pid == self._command:
+            self.status, self.over_s = status, time.monotonic()
 
     def signal_everything(self, number: int) -> None:
         if self.cgroup:
@@ -114,12 +119,16 @@ class Machine:
     def wait(self, seconds: float) -> None:
         """Until a child ends, a signal comes, `wake` is called or the time is over."""
         poller = select.poll()
-        poller.register(self._reader, select.POLLIN)
+        for descriptor in (self._reader, *self._also_awaited()):
+            poller.register(descriptor, select.POLLIN)
         poller.poll(seconds * 1000)
         try:
             os.read(self._reader, 4096)
         except BlockingIOError:
             return
+
+    def _also_awaited(self) -> tuple[int, ...]:
+        return ()
 
     def wake(self) -> None:
         os.write(self._writer, b"\0")

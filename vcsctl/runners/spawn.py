@@ -14,11 +14,12 @@ import pwd
 import resource
 import signal
 import sys
+import threading
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from vcsctl.domain.unit import Unit
-from vcsctl.runners import linux
+from vcsctl.runners import cgroups, linux
 
 # What vcsd, a runner or Python itself handles or ignores; a command gets the defaults back.
 _OURS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ)
@@ -53,6 +54,7 @@ class Command:
     cgroup: str | None = None
     in_session: bool = False  # it stays in our session and at our terminal, instead of having a session of its own
     ignored: tuple[int, ...] = ()  # signals that whoever called us wants it to ignore
+    output: int | None = None  # what it has as standard output, if not what we have
 
 
 def search_path() -> str:
@@ -139,29 +141,55 @@ def _read_environment(path: str) -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A process on its way to its command. `descriptor` becomes readable when the command is executed or cannot be."""
+
+    pid: int
+    descriptor: int
+
+    def fault(self) -> str:
+        """Waits for it: empty when the command was executed, else why not. To be called once."""
+        with open(self.descriptor, "rb") as pipe:
+            report = pipe.read() or b""  # None: another child on its way to its command still has the other end
+        number, _, step = report.decode().partition(" ")
+        return f"cannot {step}: {os.strerror(int(number)).lower()}" if report else ""
+
+
 def start(command: Command) -> int:
     """The pid of the executed command. Raises CannotStartError when it could not be executed."""
+    beginning = begin(command)
+    if fault := beginning.fault():
+        os.waitpid(beginning.pid, 0)
+        raise CannotStartError(fault)
+    return beginning.pid
+
+
+def begin(command: Command) -> Beginning:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
-    pid = linux.fork_into_cgroup(command.cgroup) if command.cgroup else linux.fork()
+    if threading.active_count() > 1:
+        # Beside threads only the library's own fork leaves the child with an interpreter and an allocator that work.
+        pid, enter = os.fork(), command.cgroup
+    else:
+        pid, enter = linux.fork_into_cgroup(command.cgroup) if command.cgroup else linux.fork(), None
     if pid == 0:
-        _become(command, parent, writer)
+        _become(command, parent, writer, enter)
     os.close(writer)
-    with open(reader, "rb") as pipe:
-        report = pipe.read()
-    if report:
-        os.waitpid(pid, 0)
-        number, _, step = report.decode().partition(" ")
-        raise CannotStartError(f"cannot {step}: {os.strerror(int(number)).lower()}")
-    return pid
+    return Beginning(pid, reader)
 
 
-def _become(command: Command, parent: int, writer: int) -> NoReturn:
+def _become(command: Command, parent: int, writer: int, cgroup: str | None) -> NoReturn:
     """In the child: everything in the order in which the rights for it are still there, then exec."""
     step = "prepare the process"
     try:
+        if cgroup:
+            step = f"enter the control group {cgroup}"
+            cgroups.enter(cgroup)
         if not command.in_session:
             os.setsid()
+        if command.output is not None:
+            os.dup2(command.output, 1)
         if command.nice is not None:
             step = f"set nice to {command.nice}"
             os.setpriority(os.PRIO_PROCESS, 0, command.nice)

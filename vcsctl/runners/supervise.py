@@ -60,6 +60,18 @@ class Runs:
         self._poller.register(run.descriptor, select.EPOLLIN)
         return True
 
+    def tell(self, run: Run, number: int) -> bool:
+        """Signals the runner of a run; False when it is gone, or not known."""
+        if run.gone or not run.pid:
+            return False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if run.descriptor is not None:
+                signal.pidfd_send_signal(run.descriptor, number)
+            else:
+                os.kill(run.pid, number)  # a child of ours that is not reaped keeps its pid
+            return True
+        return False
+
     def adopted(self) -> list[Run]:
         return [run for run in self.by_key.values() if run.grant is None]
 

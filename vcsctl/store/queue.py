@@ -8,7 +8,7 @@ from datetime import datetime
 
 from vcsctl.domain.run import Request, SlotsEntry
 from vcsctl.store import files, records
-from vcsctl.store.paths import Paths, split_queue_name
+from vcsctl.store.paths import ORDER, Paths, split_queue_name
 from vcsctl.store.records import Faults
 
 SLOTS = "slots"
@@ -53,11 +53,13 @@ class QueueReader:
         self._paths = paths
         self._faults = faults
         self._known: dict[tuple[str, int], records.Stored[Request] | records.Stored[SlotsEntry]] = {}
+        self.has_orders = False  # something else lies there too, for who carries orders out
 
     def read(self) -> dict[str, Pending]:
         listed = files.entries(self._paths.queue)
         for gone in self._known.keys() - set(listed):
             del self._known[gone]
+        self.has_orders = any(name.endswith(f".{ORDER}") for name, _ in listed)
         return self._pending(listed)
 
     def read_key(self, key: str) -> Pending | None:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+from vcsctl.domain.daemon import Order
 from vcsctl.domain.run import Claim, End, Started, StopRequest
 from vcsctl.store import codec, files, records
-from vcsctl.store.paths import ASIDE_SUFFIX, CLAIM, END, STARTED, STOP, TEMPORARY_PREFIX, Paths
+from vcsctl.store.paths import ASIDE_SUFFIX, CLAIM, END, RESET, STARTED, STOP, TEMPORARY_PREFIX, Paths
 from vcsctl.store.records import Faults, Stored
 
 T = TypeVar("T")
+_UNREADABLE_STOP = StopRequest("unknown", "unknown", "the stop file is unreadable")
 _MOST_KEPT = 2048  # records of a few hundred KEYs: those that are busy
 
 
@@ -34,6 +36,8 @@ class KeyState:
     end: Stored[End] | None = None
     began: bool = False  # a start is on record, readable or not
     unreadable_end: str | None = None  # the path of an outcome that is there and says nothing
+    stop: StopRequest | None = None
+    reset: bool = False  # an operator has seen how it ended
     closes: tuple[Claim, ...] = ()
     since: dict[str, datetime] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
@@ -41,6 +45,12 @@ class KeyState:
     @property
     def newest_digest(self) -> str | None:
         return max(self.since, key=lambda digest: self.since[digest]) if self.since else None
+
+    @property
+    def runs_on(self) -> str:
+        """Where the newest run is, or was; where it never began, who claimed it."""
+        started, run = self.started, self.run
+        return (started.value.node if started else "") or (run.value.node if run else "")
 
 
 @dataclass(slots=True)
@@ -108,9 +118,17 @@ class StateReader:
                 end=end,
                 began=f"{number}{STARTED}" in listing.inodes,
                 unreadable_end=f"{folder}/{number}{END}" if f"{number}{END}" in listing.inodes and not end else None,
+                stop=self._stop(folder, number, listing),
+                reset=f"{number}{RESET}" in listing.inodes,
             )
             break
         return replace(state, watermark=watermark, closes=tuple(closes))
+
+    def _stop(self, folder: str, number: int, listing: _Listing) -> StopRequest | None:
+        if f"{number}{STOP}" not in listing.inodes:
+            return None
+        found = self._record(StopRequest, folder, f"{number}{STOP}", listing)
+        return found.value if found else _UNREADABLE_STOP
 
     def finished(self, key: str, after: int) -> Iterator[tuple[Stored[Claim], Stored[End] | None]]:
         """The claims above a number with their outcomes, in order, up to the newest run if that has none.
@@ -234,7 +252,12 @@ def read_stop(paths: Paths, key: str, fence: int) -> StopRequest | None:
     if f"{fence}{STOP}" not in files.names(paths.state(key)):
         return None
     found = records.read(StopRequest, paths.stop(key, fence), Faults())
-    return found.value if found else StopRequest("unknown", "unknown", "the stop file is unreadable")
+    return found.value if found else _UNREADABLE_STOP
+
+
+def write_reset(paths: Paths, key: str, fence: int, order: Order) -> bool:
+    """How that run ended counts no more. First wins; what is kept is whose wish it was."""
+    return records.publish(paths.reset(key, fence), order, sync_folder=True)
 
 
 def remove_numbers(paths: Paths, key: str, numbers: list[int]) -> None:
@@ -242,6 +265,7 @@ def remove_numbers(paths: Paths, key: str, numbers: list[int]) -> None:
     for number in numbers:
         for path in (
             paths.stop(key, number),
+            paths.reset(key, number),
             paths.started(key, number),
             paths.claim(key, number),
             paths.end(key, number),

@@ -15,17 +15,18 @@ import schedule
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
 from vcsctl.errors import RefusedError, StorageError, VcsError
-from vcsctl.runners import cgroups, compiler, linux, oneshot
+from vcsctl.runners import cgroups, compiler, linux
 from vcsctl.runners.programs import missing_program
+from vcsctl.runners.start import start
 from vcsctl.runners.supervise import Runs, nudge
 from vcsctl.store import history, state
 from vcsctl.store.cell import Cell, enter_cell
 from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
 from vcsctl.store.selftest import prove_storage
-from vcsctl.vcsd import loop as looping
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.control import Control, Reply
+from vcsctl.vcsd.events import wait_for_events
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.node import MOST_PRUNED_AT_ONCE, Node
 from vcsctl.vcsd.presence import Machine
@@ -59,6 +60,7 @@ class Daemon:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        os.makedirs(self.where.daemons, mode=0o755, exist_ok=True)  # gone with each reboot
         self.node = Node(
             config=self.config,
             paths=self.paths,
@@ -69,8 +71,9 @@ class Daemon:
             cgroup_base=cgroups.find_base(cell.id),
             clocks=self.clocks,
             runs=Runs(self.poller),
-            start_runner=oneshot.start,
+            start_runner=start,
             missing=missing_program,
+            daemons=self.where.daemons,
         )
         self.loop = self.node.loop
         history.compact_last(self.paths, self.config.node)
@@ -139,7 +142,7 @@ class Daemon:
                 self._storage_trouble("pass", error)
                 time.sleep(_STORAGE_PAUSE_S)
             pause_s = min(self.loop.pause_s(), max(0.0, self.chores.idle_seconds or 0.0))
-            events = looping.wait_for_events(self.poller, pause_s)
+            events = wait_for_events(self.poller, pause_s)
             if self.signals in events:
                 os.read(self.signals, 4096)
             self.control.take(events)

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vcsctl import steps
+from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait
 from vcsctl.domain.effective import in_force
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
-from vcsctl.domain.reconcile import CLOCK_TOLERANCE, Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait, decide
+from vcsctl.domain.reconcile import CLOCK_TOLERANCE, decide
 from vcsctl.domain.run import Claim, End, service_of, to_text
-from vcsctl.domain.unit import Unit, to_plain
+from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners import cgroups, oneshot
-from vcsctl.runners.leftovers import log_path
+from vcsctl.runners import cgroups
+from vcsctl.runners.base import Job
+from vcsctl.runners.leftovers import log_path, log_path_of_daemon
 from vcsctl.runners.supervise import Run, Runs
 from vcsctl.store import files, locks, nodes, queue, running, state
 from vcsctl.store.locks import Grant
@@ -50,17 +52,18 @@ class Launcher:
     index: RunningReader
     peers: Peers
     clocks: Clocks
-    start_runner: Callable[[oneshot.Job], int]
+    start_runner: Callable[[Job], int]
     view: Callable[[str, KeyState], KeyView]  # KEY and its records, with the entries as they are now; no run lives
     service: Callable[[str], Service | None]
     missing: Callable[[str], str | None]  # the program of a KEY that this machine does not have
+    daemons: str | None  # the folder where runners of daemons tell how they are
     told: dict[str, str] = field(default_factory=dict)  # KEY → what was last said of a run that was found
 
     def start(self, decision: Start) -> Decision | None:
         """None when the run was started; otherwise what is to be done instead."""
         grant = self.take(decision.key, decision.groups)
         if isinstance(grant, Blocked):
-            return Wait(decision.key, grant.why, decision.place, decision.enters_queue, grant.run)
+            return _waiting(decision, grant)
         try:
             instead = self._start_under_lock(decision, grant)
         except (StorageError, OSError):
@@ -80,7 +83,7 @@ class Launcher:
             return again if not isinstance(again, Start) else Idle(key, "its groups changed", self.clocks.now())
         if (blocked := self.group_conflict(key, again.groups)) is not None:
             grant.unlock()
-            return Wait(key, blocked.why, again.place, again.enters_queue, blocked.run)
+            return _waiting(again, blocked)
         service = self.service(key)
         if service is None:
             grant.unlock()
@@ -215,10 +218,13 @@ class Launcher:
             groups,
             queued_at,
             to_plain(unit) if unit else None,
+            plan.failed_on,
         )
 
     def _queued_at(self, start: Start) -> datetime | None:
         """When its KEY entered the queue; a slot that starts at once has waited since its instant."""
+        if start.plan.trigger == "daemon":
+            return None
         return (
             min(start.place, start.plan.slot) if start.plan.slot and start.plan.trigger == "schedule" else start.place
         )
@@ -261,7 +267,8 @@ class Launcher:
             cancelled = [one for one in claim.requests if queue.is_cancelled(self.paths, claim.key, one)]
             if len(cancelled) == len(claim.requests):
                 return "the request was cancelled"
-        if claim.slot is not None and not claim.requests and self._disabled(claim):
+        by_itself = claim.trigger == "daemon" or (claim.slot is not None and not claim.requests)
+        if by_itself and self._disabled(claim):
             return "the service was disabled"
         return None
 
@@ -279,8 +286,12 @@ class Launcher:
         cgroup = self.cgroup_of(claim)
         if cgroup and not cgroups.make(cgroup):
             cgroup = None
-        log = log_path(self.log_dir, claim.key, claim.run_id)
-        job = oneshot.Job(self.paths, claim, unit, grant, fences, log, self.boot_id, self.fence_after_s, cgroup)
+        if isinstance(unit, Daemon):
+            log = log_path_of_daemon(self.log_dir, claim.key)
+        else:
+            log = log_path(self.log_dir, claim.key, claim.run_id)
+        fence_after_s = self.fence_after_s
+        job = Job(self.paths, claim, unit, grant, fences, log, self.boot_id, fence_after_s, cgroup, self.daemons)
         pid = self.start_runner(job)
         steps.reached("runner forked")
         self.runs.add(Run(claim, self.clocks.now(), pid, grant.keep(), None, cgroup))
@@ -304,3 +315,7 @@ class Launcher:
             say(f"{claim.run_id}: {end.outcome}: {why}")
         running.leave(self.paths, claim.run_id)
         self.recorder.record(claim.key)
+
+
+def _waiting(start: Start, blocked: Blocked) -> Wait:
+    return Wait(start.key, blocked.why, start.place, start.enters_queue, blocked.run, start.patient)

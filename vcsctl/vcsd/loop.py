@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import time
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from vcsctl import steps
 from vcsctl.config import Config
-from vcsctl.domain.holder import Holder
-from vcsctl.domain.reconcile import Close, Decision, Idle, KeyView, Recover, Start, Wait, arrange, decide
+from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Recover, Start, Stop, Wait
+from vcsctl.domain.keep_up import is_daemons
+from vcsctl.domain.reconcile import arrange, decide
 from vcsctl.domain.run import SlotsEntry, is_lock
+from vcsctl.domain.unit import Daemon
 from vcsctl.errors import StorageError
 from vcsctl.runners import linux
 from vcsctl.runners.supervise import Run, Runs
@@ -28,6 +28,7 @@ from vcsctl.store.records import Faults
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.agenda import Agenda
 from vcsctl.vcsd.clocks import Clocks
+from vcsctl.vcsd.keeping import Keeping
 from vcsctl.vcsd.launch import Launcher
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.observe import Observer
@@ -60,6 +61,7 @@ class Loop:
     queue_reader: QueueReader
     overrides_reader: OverridesReader
     clocks: Clocks
+    keeping: Keeping
     pending: dict[str, Pending] = field(default_factory=dict)
     left_to_others: dict[str, Pending] = field(default_factory=dict)  # entries of KEYs that are other nodes' business
     waiting: dict[str, tuple[Wait, float]] = field(default_factory=dict)  # with when it began (monotonic)
@@ -84,7 +86,8 @@ class Loop:
             self.observer.mark_schedule(key, service.schedule_digest, None)
             found = self.observer.state(key)
         groups = self.peers.groups_of(service.name) if service else ()
-        return self.observer.view(service, found, self.pending.get(key), groups, live=live)
+        view = self.observer.view(service, found, self.pending.get(key), groups, live=live)
+        return replace(view, daemon=self.keeping.facts(service, found)) if is_daemons(view) else view
 
     def fresh_view(self, key: str, found: KeyState) -> KeyView:
         """Under the KEY's lock. With other nodes about, an entry may have been claimed since the queue was read."""
@@ -106,6 +109,7 @@ class Loop:
         self.presence.drained = self.config.node in self.overrides_reader.drained
         self.look_at_standing()
         self.look_at_adopted()
+        self.dirty |= self.keeping.look(self.queue_reader.has_orders)
 
     def look_at_standing(self) -> None:
         """Whether this node may claim; when that changes every service is looked at."""
@@ -185,6 +189,7 @@ class Loop:
         if self.dirty:
             candidates, self.dirty = self.dirty | self.waiting.keys(), set()
             self._reconcile(candidates, now)
+        self.keeping.publish(run_ended=bool(self._ended))
         self._record_ended()  # after the others have started: who waits for a group should not wait for the history
 
     def _reconcile(self, candidates: Iterable[str], now: datetime) -> None:
@@ -197,7 +202,7 @@ class Loop:
         others: list[Decision] = [decision for decision in decisions if not isinstance(decision, Recover)]
         others = [self.sharing.hold_back(decision, self._held_back, now) for decision in others]
         elsewhere = self.sharing.entries_elsewhere(others, self.left_to_others | self.pending)
-        for decision in arrange(others, self._held(), now, fair_after, elsewhere):
+        for decision in arrange(others, self.sharing.held(), now, fair_after, elsewhere):
             self._apply(decision)
         if self._queue_touched:
             self._queue_touched = False
@@ -221,6 +226,14 @@ class Loop:
             return Idle(key, "the clock was set a moment ago", now + timedelta(seconds=_RETRY_AFTER_S))
         return decision
 
+    def decided(self, key: str, found: KeyState) -> Decision:
+        """As it is now, apart from groups; for who has to answer an operator."""
+        now = self.clocks.now()
+        return self.sharing.hold_back(decide(self.view(key, found, key in self.runs.by_key), now), self._held_back, now)
+
+    def would_start(self, key: str) -> bool:
+        return isinstance(self.decided(key, self.observer.state(key)), Start | Wait)
+
     def _drop_claimed_slots(self, key: str, found: KeyState, decision: Decision) -> None:
         """An entry that a node made while another one claimed its slots would be shown until the next claim."""
         pending = self.pending.get(key)
@@ -229,19 +242,6 @@ class Loop:
         if first and found.watermark and first <= found.watermark and not waits:
             queue.drop_slots_before(self.paths, key, found.watermark + timedelta(microseconds=1))
             self._queue_touched = True
-
-    def _held(self) -> dict[str, Holder]:
-        """Groups held by live runs of this machine: those they took, and those their services are in by now.
-
-        Of other runs the locks tell, and the index: their end is no event here.
-        """
-        held = {}
-        for run in self.runs.by_key.values():
-            if run.grant is None and run.descriptor is None:
-                continue
-            for group in (*run.claim.groups, *self.peers.groups_of(run.claim.service)):
-                held[group] = Holder(run.claim.run_id, run.claim.node)
-        return held
 
     def _apply(self, decision: Decision) -> None:
         """Carries a decision out; what it turns into under the locks is carried out at once or looked at again."""
@@ -277,9 +277,17 @@ class Loop:
                 return instead
             case Recover():
                 self._queue_touched = True
-                return self.recovery.recover(decision, self._held(), self._held_back)
+                return self.recovery.recover(decision, self.sharing.held(), self._held_back_of(decision.key))
+            case Stop():
+                return self.keeping.stop(decision, self.clocks.now())
             case _:
                 return decision
+
+    def _held_back_of(self, key: str) -> str:
+        """Why this node starts nothing of this KEY, if so."""
+        service = self.services.by_key.get(key)
+        is_daemon = service is not None and isinstance(service.effective, Daemon)
+        return self.presence.starts_nothing() if is_daemon else self._held_back
 
     def _own_fault(self, key: str, error: Exception) -> None:
         """What nobody foresaw: shown as a fault of this KEY, with its trace in the log once, and tried again."""
@@ -388,12 +396,3 @@ def state_keys(paths: Paths, keys: Iterable[str]) -> set[str]:
     with contextlib.suppress(OSError):
         return set(keys) | {name for name in os.listdir(paths.states) if is_part(name)}
     return set(keys)
-
-
-def wait_for_events(poller: select.epoll, pause_s: float) -> list[int]:
-    """Sleeps until something happens, or to the instant itself: epoll rounds up to milliseconds."""
-    coarse_s = max(0.0, pause_s - 0.0015)
-    events = [descriptor for descriptor, _ in poller.poll(coarse_s)]
-    if not events and pause_s > 0:
-        time.sleep(min(pause_s, 0.0015))
-    return events

@@ -14,7 +14,7 @@ from vcsctl.config import Config
 from vcsctl.domain.run import Claim, is_lock
 from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners import oneshot
+from vcsctl.runners.base import Job
 from vcsctl.runners.supervise import Runs
 from vcsctl.store import nodes, running, state
 from vcsctl.store.locks import NodeLock
@@ -26,15 +26,19 @@ from vcsctl.store.running import RunningReader
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.conflict import drop_dead_waiters, is_held
+from vcsctl.vcsd.daemons import publisher_of
 from vcsctl.vcsd.expiry import expire_overrides
+from vcsctl.vcsd.keeping import Keeping
 from vcsctl.vcsd.launch import Launcher
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.loop import Loop
 from vcsctl.vcsd.observe import Observer
+from vcsctl.vcsd.orders import Orders
 from vcsctl.vcsd.peers import Peers
 from vcsctl.vcsd.presence import Machine, Presence
 from vcsctl.vcsd.recorder import Recorder
 from vcsctl.vcsd.recovery import Recovery
+from vcsctl.vcsd.rolling import Rolling
 from vcsctl.vcsd.services import Services
 from vcsctl.vcsd.sharing import Sharing
 
@@ -42,7 +46,8 @@ MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop s
 
 
 class Node:
-    """`missing` tells what program of a unit this machine lacks. `lock` has been taken."""
+    """`missing` tells what program of a unit this machine lacks. `lock` has been taken. `daemons` is the folder in
+    which runners of daemons tell how they are; with `publishes` all that is told there is published in the cell."""
 
     def __init__(
         self,
@@ -55,8 +60,11 @@ class Node:
         cgroup_base: str | None,
         clocks: Clocks,
         runs: Runs,
-        start_runner: Callable[[oneshot.Job], int],
+        start_runner: Callable[[Job], int],
         missing: Callable[[Unit], str | None],
+        daemons: str | None = None,
+        *,
+        publishes: bool = True,
     ) -> None:
         self.config, self.paths, self._missing = config, paths, missing
         self._lock, self._locks_can_be_lost = lock, fence_after_s is not None
@@ -88,6 +96,28 @@ class Node:
             view=lambda key, found: self.loop.fresh_view(key, found),
             service=lambda key: self.services.by_key.get(key),
             missing=self._missing_for,
+            daemons=daemons,
+        )
+        keeping = Keeping(
+            paths=paths,
+            node=config.node,
+            boot_id=machine.boot_id,
+            runs=runs,
+            peers=self.peers,
+            presence=self.presence,
+            rolling=Rolling(paths, daemons, clocks, observer.state, lambda key: self.loop.would_start(key)),
+            orders=Orders(
+                paths=paths,
+                node=config.node,
+                runs=runs,
+                peers=self.peers,
+                faults=self.faults,
+                state=observer.state,
+                decided=lambda key, found: self.loop.decided(key, found),
+                is_ours=lambda key: key in self.services.by_key,
+            ),
+            publisher=publisher_of(paths, config.node, daemons, clocks, cgroup_base) if daemons and publishes else None,
+            state=observer.state,
         )
         self.loop = Loop(
             config=config,
@@ -105,6 +135,7 @@ class Node:
             queue_reader=QueueReader(paths, self.faults),
             overrides_reader=self.overrides,
             clocks=clocks,
+            keeping=keeping,
         )
 
     def begin(self, snapshot: Snapshot) -> None:
@@ -188,6 +219,7 @@ class Node:
         self.loop.look_at_standing()
         self.loop.note_peers(self.peers.refresh())
         self.sweep()
+        self.loop.keeping.beat()
         self.loop.recovery.end_leftovers()
 
     def _faults(self) -> tuple[str, ...]:

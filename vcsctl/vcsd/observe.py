@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from vcsctl.domain.reconcile import KeyView, Waiter
+from vcsctl.domain.decision import DaemonFacts, KeyView, Waiter
 from vcsctl.store import state
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, Queued
@@ -56,6 +57,33 @@ class Observer:
             requests=tuple(_waiter(queued) for queued in pending.requests),
             groups=groups,
         )
+
+
+def daemon_facts(
+    service: Service | None,
+    found: KeyState,
+    *,
+    node: str,
+    drained: bool,
+    others: Sequence[str],
+    able: Sequence[str],
+    boot_ids: Mapping[str, str],
+) -> DaemonFacts:
+    """`others` may run the KEY, `able` say that they can; `boot_ids`: the present life of each node."""
+    started, end = found.started, found.end
+    moment = service.moment if service else None
+    boot_id = started.value.boot_id if started else ""
+    return DaemonFacts(
+        node=node,
+        drained=drained,
+        others=tuple(others),
+        able=tuple(able),
+        runs_on=found.runs_on,
+        stop=found.stop,
+        reset=found.reset,
+        enabled_since=end is not None and moment is not None and moment > end.at,
+        rebooted=started is not None and boot_ids.get(found.runs_on, boot_id) != boot_id,
+    )
 
 
 def _unclaimed(pending: Pending, found: KeyState) -> Pending:

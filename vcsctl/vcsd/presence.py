@@ -49,14 +49,18 @@ class Presence:
         return self._config.node
 
     def claims_nothing(self) -> str:
-        """Why this node starts nothing at present; empty when it does."""
+        """Why this node claims nothing at present; empty when it does."""
+        return self.starts_nothing() or clock_fault(self.node, self._offset_s, self._doubt_s)
+
+    def starts_nothing(self) -> str:
+        """The same for daemons, which no clock starts."""
         if self._impostor or self.untrusted:
             return self._impostor or self.untrusted
         if self.drained:
             return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that"
         if self.unpublished or self._peers.forgotten:
             return f"node {self.node} claims nothing before the other nodes can read its units"
-        return clock_fault(self.node, self._offset_s, self._doubt_s)
+        return ""
 
     def measure_clock(self) -> None:
         clocks = self._clocks

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from vcsctl.config import Config
+from vcsctl.domain.decision import Close, Decision, Idle, Start, Wait
+from vcsctl.domain.holder import Holder
 from vcsctl.domain.nodes import Entry, count_free_looks, reserving
-from vcsctl.domain.reconcile import Close, Decision, Idle, Start, Wait
 from vcsctl.domain.run import is_lock, service_of
 from vcsctl.runners.supervise import Runs
 from vcsctl.store.queue import Pending
@@ -39,7 +40,9 @@ class Sharing:
 
         `held_back`: why it claims nothing, if so.
         """
-        why, key = held_back, decision.key
+        key = decision.key
+        is_daemon = isinstance(decision, Start) and decision.plan.trigger == "daemon"
+        why = self.presence.starts_nothing() if is_daemon else held_back
         if isinstance(decision, Close) and why and not self.presence.drained:
             return Idle(key, why)
         if not isinstance(decision, Start):
@@ -53,6 +56,19 @@ class Sharing:
             again_at = now + timedelta(seconds=self.config.heartbeat)
             return Idle(key, f"{why}; left to {', '.join(able)}", again_at)
         return Wait(key, why, decision.place, decision.enters_queue, patient=True)
+
+    def held(self) -> dict[str, Holder]:
+        """Groups held by live runs of this machine: those they took, and those their services are in by now.
+
+        Of other runs the locks tell, and the index: their end is no event here.
+        """
+        held = {}
+        for run in self.runs.by_key.values():
+            if run.grant is None and run.descriptor is None:
+                continue
+            for group in (*run.claim.groups, *self.peers.groups_of(run.claim.service)):
+                held[group] = Holder(run.claim.run_id, run.claim.node)
+        return held
 
     def entries_elsewhere(self, decisions: Iterable[Decision], pending: dict[str, Pending]) -> list[Entry]:
         """Entries that this node does not start and one that says it can does: they may reserve groups.

@@ -1,0 +1,280 @@
+"""The runner of a daemon: starts its process, and again after its end as the unit says, until the run is over.
+
+Between two processes nothing of the former is left. Readiness, health and limits of one process are in `life`,
+the restart policy in the domain, what all runners share in `base`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from dataclasses import replace
+from datetime import timedelta
+
+from vcsctl import steps
+from vcsctl.domain import fencing
+from vcsctl.domain.daemon import DaemonState, Exit, GiveUp, Phase, Restart, after_exit, exits_that_count
+from vcsctl.domain.run import End, to_text
+from vcsctl.domain.unit import Daemon, Health, Probe
+from vcsctl.errors import StorageError
+from vcsctl.runners import base, spawn
+from vcsctl.runners.base import LOOK_AGAIN_S, BaseRunner, Job
+from vcsctl.runners.daemon_machine import DaemonMachine
+from vcsctl.runners.life import Commands, Life
+from vcsctl.runners.spawn import Command
+from vcsctl.store import daemons
+
+_STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested")
+_TELL_PAUSE_S = 1.0  # what only its STATUS changes is told no more often
+_TELL_AGAIN_S = 10.0  # after telling failed
+
+
+class Runner(BaseRunner):
+    """The state of one run of a daemon in progress."""
+
+    machine: DaemonMachine
+
+    def __init__(self, job: Job, machine: DaemonMachine) -> None:
+        super().__init__(job, machine)
+        assert isinstance(job.unit, Daemon)
+        self.unit: Daemon = job.unit
+        self.life: Life | None = None
+        self.exits: deque[Exit] = deque(maxlen=exits_that_count(self.unit))
+        self.starts = 0
+        self.started_s = machine.monotonic()
+        self.next_start_s = self.started_s
+        self.give_up: GiveUp | None = None
+        self.code: int | None = None  # of the last main process
+        self.reload_wanted = False
+        self.address: str | None = None
+        self.said_foreign = False
+        self.was_ready = False
+        claim = job.claim
+        self.shown = DaemonState(claim.run_id, claim.key, claim.node, "starting", machine.now(), machine.identity()[0])
+        self.shown = replace(self.shown, log=job.log)
+        self.told: DaemonState | None = None
+        self.tell_at_s = 0.0
+
+    def run(self) -> None:
+        self.proofs.prove()
+        steps.reached("locks proved")
+        self.started_at = self.machine.now()
+        if not self._record_start():
+            return  # an outcome is on record: this claim is over
+        if self.unit.ready == "notify" or self.unit.watchdog is not None:
+            self.address = self.machine.listen(self.job.daemons, self.job.claim.run_id)
+        end = self._keep_up()
+        self._note(f"the run is over: {end.why}")
+        self._finish(end)
+        if self.job.daemons is not None:
+            daemons.forget(self.job.daemons, self.job.claim.run_id)
+
+    # While the daemon runs: no shared storage in this thread.
+
+    def _keep_up(self) -> End:
+        """Until the run is over; how it ended."""
+        while True:
+            self._take_messages()  # before the dead are collected: whose message it is must still be known
+            left = self.machine.reap()
+            self._mind_signals()
+            self._mind_proofs()
+            if self.life is None:
+                if (end := self._between()) is not None:
+                    return end
+            elif self.machine.status is None:
+                self._mind_life(self.life)
+            elif left:
+                self.machine.kill_everything()
+            else:
+                self._process_over(self.life)
+                continue
+            self._tell()
+            self.machine.wait(self._pause_s())
+
+    def _between(self) -> End | None:
+        """No process is there: the end of the run, the next start, or waiting."""
+        if self.stopping:
+            return self._end(self.stopping.cause, self.stopping.why, self.code, self._ran_s())
+        if self.give_up:
+            return self._end(self.give_up.cause, self.give_up.why, self.code, self._ran_s())
+        if self.machine.monotonic() >= self.next_start_s:
+            self._start_process()
+        return None
+
+    def _ran_s(self) -> float | None:
+        return self.machine.monotonic() - self.started_s if self.starts else None
+
+    def _start_process(self) -> None:
+        began_s = self.machine.monotonic()
+        try:
+            commands = self._commands()
+            # Last: what was prepared may have hung on a mount for longer than our locks are ours.
+            if self._stops_on_storage_loss and not fencing.may_start(self.proofs.age_s(), self.job.fence_after_s):
+                self._stop("storage", "the storage took too long to answer before the start")
+                return
+            self.was_ready = False
+            self.life = Life(self.machine, self.unit, commands)
+        except (spawn.CannotStartError, OSError) as error:
+            self._after(Exit("cannot-start", str(error), began_s, self.machine.monotonic()))
+            return
+        if self.starts == 0:
+            steps.reached("command started")
+        self.starts += 1
+        self._note(f"process {self.machine.main} started")
+        self.proofs.watch(fencing.proof_period(self.job.fence_after_s))
+
+    def _commands(self) -> Commands:
+        unit = self.unit
+        variables = self._variables() | {"VCS_TRIGGER": "daemon", "VCS_SLOT": ""}
+        if self.address is not None:
+            variables["NOTIFY_SOCKET"] = self.address
+            if unit.watchdog is not None:
+                variables["WATCHDOG_USEC"] = str(round(unit.watchdog * 1e6))
+        main = self.machine.prepare(unit, variables, tuple(self.job.grant.descriptors))
+        return Commands(
+            main,
+            self._beside(main, unit.ready.exec) if isinstance(unit.ready, Probe) else None,
+            self._beside(main, unit.health.exec) if isinstance(unit.health, Health) else None,
+            self._beside(main, unit.reload.exec) if unit.reload is not None else None,
+        )
+
+    def _beside(self, main: Command, argv: tuple[str, ...]) -> Command | str | None:
+        """As the process itself, but without its locks."""
+        if not argv:
+            return None
+        program = spawn.find_program(argv[0])
+        if program is None:
+            return f"program missing: {argv[0]}"
+        return replace(main, argv=(program, *argv[1:]), inherited=())
+
+    def _process_over(self, life: Life) -> None:
+        assert self.machine.status is not None
+        self.code = os.waitstatus_to_exitcode(self.machine.status)
+        self.life = None
+        steps.reached("command over")
+        self._after(life.exit())
+
+    def _after(self, end: Exit) -> None:
+        self.exits.append(end)
+        self.shown = replace(self.shown, last_exit=end.why, last_exit_at=self.machine.now())
+        self.give_up = None
+        if self.stopping:
+            self._note(f"the process is gone: {end.why}")
+            return
+        decision = after_exit(self.unit, self.exits)
+        self._note(f"the process is gone: {decision.why}")
+        match decision:
+            case Restart(delay_s=delay_s):
+                self.next_start_s = self.machine.monotonic() + delay_s
+            case GiveUp():
+                self.give_up = decision
+
+    def _mind_life(self, life: Life) -> None:
+        if life.ready and self.reload_wanted and not life.is_stopping:
+            self.reload_wanted = False
+            life.reload()
+        was_stopping = life.is_stopping
+        life.mind()
+        if life.ready and not self.was_ready:
+            self.was_ready = True
+            self._note("ready")
+        if life.failed and not was_stopping:
+            self._note(f"{life.failed[1]}; stopping the process")
+        if life.reloaded is not None:
+            self.shown = replace(self.shown, last_reload=life.reloaded, last_reload_at=self.machine.now())
+            self._note(life.reloaded)
+            life.reloaded = None
+
+    def _take_messages(self) -> None:
+        for message in self.machine.take_messages():
+            if message.is_own and self.life is not None:
+                self.life.heed(message)
+            elif not message.is_own and not self.said_foreign:
+                self.said_foreign = True
+                self._note(f"a message of process {message.pid}, which is not of this run, does not count")
+
+    def _mind_signals(self) -> None:
+        while self.machine.signals:
+            match self.machine.signals.pop():
+                case signal.SIGTERM:
+                    self._stop("runner-signalled", "the runner was told to stop by a signal")
+                case signal.SIGUSR1:
+                    self.proofs.hurry()
+                case signal.SIGUSR2:
+                    self.reload_wanted = True
+
+    def _mind_proofs(self) -> None:
+        if stop := self.proofs.stop:
+            self._stop(stop.cause if stop.cause in _STOP_CAUSES else "stop-requested", stop.why)
+        self._mind_storage()
+
+    def _signal_stop(self) -> None:
+        assert self.stopping is not None
+        self._note(self.stopping.why)
+        if self.life is not None:
+            self.life.may_extend_stop = self.stopping.cause != "storage"
+            self.life.stop(self.stopping.kill_at_s)
+
+    def _pause_s(self) -> float:
+        """How long nothing needs to be done unless something happens."""
+        now_s = self.machine.monotonic()
+        moments = [now_s + 3600.0, *self._fencing_moments(now_s)]
+        if self.life is None:
+            if self.stopping or self.give_up:
+                return 0.0
+            moments.append(self.next_start_s)
+        elif self.machine.status is not None or self.fenced == "kill":
+            return LOOK_AGAIN_S
+        else:
+            moments += self.life.moments()
+            if self.life.kill_at_s is not None and now_s >= self.life.kill_at_s:
+                return LOOK_AGAIN_S
+        if self.told != self.shown and self.job.daemons is not None:
+            moments.append(self.tell_at_s)
+        return max(0.001, min(moments) - now_s)
+
+    # What is shown.
+
+    def _phase(self) -> Phase:
+        life = self.life
+        if life is None:
+            return "stopping" if self.stopping or self.give_up else "waiting" if self.exits else "starting"
+        if life.is_stopping or life.leaving:
+            return "stopping"
+        if not life.ready:
+            return "starting"
+        return "reloading" if life.is_reloading else "up"
+
+    def _tell(self) -> None:
+        """Writes how the daemon is, when that has changed. Nothing depends on it: a /run that is full does no harm."""
+        now_s, life, phase = self.machine.monotonic(), self.life, self._phase()
+        pid = self.machine.main if life is not None and self.machine.status is None else 0
+        if (phase, pid) != (self.shown.phase, self.shown.pid):
+            self.shown = replace(self.shown, phase=phase, pid=pid, since=self.machine.now())
+        waits = phase == "waiting"
+        in_s = timedelta(seconds=max(0.0, self.next_start_s - now_s))
+        next_start_at = self.shown.next_start_at or self.machine.now() + in_s if waits else None
+        self.shown = replace(
+            self.shown,
+            began_at=life.began_at if life else None,
+            restarts=max(0, self.starts - 1),
+            says=life.says if life else "",
+            healthy=life.healthy if life else None,
+            health_why=life.health_why if life else "",
+            next_start_at=next_start_at,
+        )
+        if self.job.daemons is None or self.shown == self.told:
+            return
+        only_says = self.told is not None and replace(self.told, says=self.shown.says) == self.shown
+        if now_s < self.tell_at_s and (only_says or self.told is None):
+            return
+        try:
+            os.makedirs(self.job.daemons, exist_ok=True)
+            daemons.tell(self.job.daemons, self.shown)
+            self.told, self.tell_at_s = self.shown, now_s + _TELL_PAUSE_S
+        except (StorageError, OSError):
+            self.told, self.tell_at_s = None, now_s + _TELL_AGAIN_S
+
+    def _note(self, text: str) -> None:
+        base.note(f"{to_text(self.machine.now().replace(microsecond=0))} {text}")

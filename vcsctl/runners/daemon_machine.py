@@ -1,0 +1,152 @@
+"""What the runner of a daemon needs of the operating system beyond that of a job: a main process that may change,
+helpers beside it, messages, the log. Decides nothing."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass
+
+from vcsctl.runners import cgroups, linux, spawn
+from vcsctl.runners.machine import Machine
+from vcsctl.runners.notify import Listener, Message
+
+
+@dataclass(slots=True)
+class Helper:
+    """A command beside the daemon's process: a probe or a reload. `fault`: why it was not executed."""
+
+    pid: int
+    descriptor: int
+    status: int | None = None
+    fault: str = ""
+
+
+class DaemonMachine(Machine):
+    """`status` is that of the main process of now, once it ended; `fault` says why it was not executed."""
+
+    handled = (*Machine.handled, signal.SIGUSR2)
+
+    def __init__(self, cgroup: str | None) -> None:
+        super().__init__(cgroup)
+        self.executed = False
+        self.fault = ""
+        self.is_status_known = True
+        self._beginning: spawn.Beginning | None = None
+        self._foreign: int | None = None  # a pidfd of a main process that another process of the daemon has started
+        self._helpers: dict[int, Helper] = {}
+        self._listener: Listener | None = None
+
+    @property
+    def main(self) -> int:
+        return self._command
+
+    def start(self, command: spawn.Command) -> None:
+        """Returns at once: a program on a mount that does not answer must not hold up the runner."""
+        self.status, self.executed, self.fault, self.is_status_known = None, False, "", True
+        self._beginning = spawn.begin(command)
+        os.set_blocking(self._beginning.descriptor, False)
+        self._command = self._beginning.pid
+
+    def set_main(self, pid: int) -> bool:
+        """Another process of the daemon is the main one from now on; False when it is none of the daemon's."""
+        if pid == self._command:
+            return True
+        if not linux.descends_from(pid, os.getpid()):
+            return False
+        try:
+            foreign = os.pidfd_open(pid)
+        except OSError:
+            return False
+        self._forget_foreign()
+        self._foreign, self._command = foreign, pid
+        return True
+
+    def _forget_foreign(self) -> None:
+        if self._foreign is not None:
+            os.close(self._foreign)
+            self._foreign = None
+
+    def reap(self) -> bool:
+        self._look_whether_executed()
+        alive = super().reap()
+        if self._foreign is not None and self.status is None and _is_readable(self._foreign):
+            # Not among those collected: its own parent has its status.
+            self.status, self.over_s, self.is_status_known = 0, time.monotonic(), False
+        if self.status is not None:
+            self._forget_foreign()
+            self._look_whether_executed()
+        return alive
+
+    def _look_whether_executed(self) -> None:
+        beginning = self._beginning
+        if beginning is not None and (self.status is not None or _is_readable(beginning.descriptor)):
+            self._beginning = None
+            self.fault = beginning.fault()
+            self.executed = not self.fault
+
+    def _ended(self, pid: int, status: int) -> None:
+        super()._ended(pid, status)
+        if (helper := self._helpers.pop(pid, None)) is not None:
+            helper.status = status
+            helper.fault = spawn.Beginning(pid, helper.descriptor).fault()
+
+    def signal_main(self, number: int) -> None:
+        linux.kill(self._command, number)
+
+    def signal_everything(self, number: int) -> None:
+        members = cgroups.members(self.cgroup) if self.cgroup else linux.descendants_of(os.getpid())
+        for pid in members:
+            if pid not in self._helpers:
+                linux.kill(pid, number)
+
+    def kill_everything(self) -> None:
+        if self.cgroup:
+            cgroups.kill(self.cgroup)
+        for pid in linux.descendants_of(os.getpid()):
+            linux.kill(pid, signal.SIGKILL)
+
+    # Helpers.
+
+    def start_helper(self, command: spawn.Command) -> Helper:
+        beginning = spawn.begin(command)
+        os.set_blocking(beginning.descriptor, False)
+        helper = self._helpers[beginning.pid] = Helper(beginning.pid, beginning.descriptor)
+        return helper
+
+    def end_helper(self, helper: Helper) -> None:
+        """KILL to what is left of a helper: its session, and what it started that left its session."""
+        left = set(linux.descendants_of(helper.pid)) if helper.status is None else set()
+        left |= {pid for pid in linux.descendants_of(os.getpid()) if linux.session_of(pid) == helper.pid}
+        for pid in left:
+            linux.kill(pid, signal.SIGKILL)
+
+    # Messages.
+
+    def listen(self, folder: str | None, run_id: str) -> str:
+        self._listener = Listener(folder, run_id)
+        return self._listener.address
+
+    def take_messages(self) -> list[Message]:
+        return self._listener.take() if self._listener is not None else []
+
+    def clean_up(self) -> None:
+        super().clean_up()
+        if self._listener is not None:
+            self._listener.close()
+
+    def _also_awaited(self) -> tuple[int, ...]:
+        beginning, listener = self._beginning, self._listener
+        return (
+            *((beginning.descriptor,) if beginning is not None else ()),
+            *((listener.fileno(),) if listener is not None else ()),
+            *((self._foreign,) if self._foreign is not None else ()),
+        )
+
+
+def _is_readable(descriptor: int) -> bool:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(0))
