@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config
@@ -45,6 +45,10 @@ from vcsctl.vcsd.sharing import Sharing
 MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop stands still meanwhile
 
 
+# Which services a node looks after: all, or those that need the shared directory, or those that do not.
+Part = Literal["all", "shared", "local"]
+
+
 class Node:
     """`missing` tells what program of a unit this machine lacks. `lock` has been taken. `daemons` is the folder in
     which runners of daemons tell how they are; with `publishes` all that is told there is published in the cell.
@@ -68,13 +72,16 @@ class Node:
         *,
         publishes: bool = True,
         permits: Permits | None = None,
+        part: Part = "all",
+        local: Paths | None = None,
     ) -> None:
         self.config, self.paths, self._missing = config, paths, missing
         self._lock, self._locks_can_be_lost = lock, fence_after_s is not None
         self.faults = Faults()
         self.snapshot = Snapshot({}, ())
         self._schedules_before: dict[str, str | None] = {}  # KEY → digest published before, until the new one is
-        self.services = Services(config.node, config.labels, timezone)
+        self.services = Services(config.node, config.labels, timezone, keeps_apart=part == "shared")
+        self._expires_overrides = part != "local"  # there they are copies
         self.overrides = OverridesReader(paths, self.faults)
         self.peers = Peers(paths, config.node, clocks, self.faults)
         self.presence = Presence(paths, config, machine, clocks, self.peers)
@@ -100,6 +107,7 @@ class Node:
             service=lambda key: self.services.by_key.get(key),
             missing=self._missing_for,
             daemons=daemons,
+            local=local,
         )
         keeping = Keeping(
             paths=paths,
@@ -120,6 +128,7 @@ class Node:
                 state=observer.state,
                 decided=lambda key, found: self.loop.decided(key, found),
                 is_ours=lambda key: key in self.services.by_key,
+                is_apart=self.services.is_apart,
             ),
             publisher=publisher_of(paths, config.node, daemons, clocks, cgroup_base) if daemons and publishes else None,
             state=observer.state,
@@ -183,7 +192,7 @@ class Node:
     def _row(self, name: str) -> dict[str, Any]:
         compiled = self.snapshot.units[name]
         unit = self.services.declared.get(name)
-        service = self.services.by_key.get(self.services.keys.get(name, ""))
+        service = self.services.named(name)
         return {
             "plain": to_plain(unit) if unit else compiled.plain,
             "masked": compiled.masked,
@@ -199,6 +208,8 @@ class Node:
         return self._missing(service.effective) if service else None
 
     def expire_overrides(self) -> None:
+        if not self._expires_overrides:
+            return
         for sentence in expire_overrides(self.paths, self.services):
             say(sentence)
 

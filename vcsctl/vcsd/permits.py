@@ -64,8 +64,7 @@ class AskedPermits:
 
     def __post_init__(self) -> None:
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
-        for name in os.listdir(self.folder):
-            files.discard(f"{self.folder}/{name}")
+        _clear(self.folder, WANTED)
 
     def take(self, service: str, who: str) -> bool:
         if service not in self._asked_s:
@@ -88,6 +87,11 @@ class GrantedPermits:
     shared: SharedPermits
     _granted: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        """What a former vcsd granted is nobody's; to be made before anybody can ask."""
+        os.makedirs(self.folder, mode=0o755, exist_ok=True)
+        _clear(self.folder, GRANTED)
+
     def look(self) -> None:
         """At each poll; without wishes it costs one listing on this machine."""
         names = files.names(self.folder)
@@ -101,3 +105,9 @@ class GrantedPermits:
                 if is_part(service) and self.shared.take(service, service):
                     self._granted.add(service)
                     files.replace(f"{self.folder}/{service}{GRANTED}", b"")
+
+
+def _clear(folder: str, suffix: str) -> None:
+    for name in files.names(folder):
+        if name.endswith(suffix):
+            files.discard(f"{folder}/{name}")
