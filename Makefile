@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test check bench sim chaos lab clean
+.PHONY: run test check bench sim chaos systemd lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,10 @@ sim: $(VENV)/.made
 # Four nodes, forty services and faults at random, then the checker's verdict: make chaos MINUTES=10 SEED=1
 chaos: $(VENV)/.made
 	PYTHONPATH=tests:tests/cluster $(VENV)/bin/python tests/cluster/chaos.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+# vcsd.service under a systemd of the tests' own, as root; also part of `make test` (docs/testing.md)
+systemd: $(VENV)/.made
+	$(VENV)/bin/python -m pytest tests/systemd
 
 # Emulated machines on a real network file system, as root: make lab ONLY="cut power-off" ARGS=--keep (docs/lab.md)
 lab: $(VENV)/.made

@@ -27,6 +27,7 @@ setup(
     packages=find_packages(include=["vcsctl", "vcsctl.*"]),
     package_data={"vcsctl": ["py.typed"]},
     data_files=[
+        ("lib/systemd/system", ["etc/systemd/vcsd.service"]),
         ("share/vcs/units", files("units", "*.yaml")),
         ("share/vcs/services.d", files("etc/vcs/services.d", "*.yaml")),
         (

@@ -69,6 +69,7 @@ def test_the_wheel_brings_programs_units_and_samples(prefix: Path, tmp_path: Pat
     shipped = {path.name for path in (SOURCES / "units").glob("*.yaml")}
     assert {path.name for path in (prefix / "share/vcs/units").iterdir()} == shipped
     assert (prefix / "share/vcs/services.d/backup-manager.yaml.d/10-billing.yaml").is_file()
+    assert (prefix / "lib/systemd/system/vcsd.service").is_file()
     for program in ("vcsctl", "vcsd", "vcs-utility"):
         assert run(prefix / "bin" / program, "--version", cwd=tmp_path).returncode == 0
 

@@ -21,7 +21,7 @@ LARGEST_FILE = 1 << 18
 
 def _parse_node_name(value: object) -> str:
     name = values.text_of(value)
-    if not values.NODE_PATTERN.fullmatch(name) or name.endswith((".units", ".runs")):
+    if not values.NODE_PATTERN.fullmatch(name) or name.endswith((".units", ".runs", ".daemons")):
         raise ValueError(f"bad node name {name!r}; write up to 63 letters, digits, '.', '_' and '-'")
     return name
 
@@ -91,6 +91,11 @@ class Places:
     def daemons(self) -> str:
         """Where each runner of a daemon says how it is; on this machine, and gone with a reboot."""
         return f"{self.root}/run/vcs/daemons"
+
+    @property
+    def permits(self) -> str:
+        """Where what looks after this machine's daemons asks whether it is its turn to restart one."""
+        return f"{self.root}/run/vcs/permits"
 
     @property
     def cache(self) -> str:

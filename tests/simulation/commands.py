@@ -14,11 +14,12 @@ from typing import Any
 
 from tests.simulation.node import Node
 from tests.simulation.scheduler import Process, Task
-from vcsctl.domain.unit import Unit
+from vcsctl.domain.unit import Daemon, Unit
 from vcsctl.errors import StorageError
+from vcsctl.runners import daemon, oneshot
 from vcsctl.runners.base import Job
+from vcsctl.runners.daemon_machine import DaemonMachine
 from vcsctl.runners.machine import Hurry, Machine
-from vcsctl.runners.oneshot import Runner
 from vcsctl.runners.supervise import Run, Runs
 
 
@@ -194,6 +195,34 @@ class SimulatedMachine(Machine):
         self.wake()
 
 
+class SimulatedDaemonMachine(SimulatedMachine, DaemonMachine):
+    """Of a daemon without messages, probes and reload: its process begins, ends and begins again."""
+
+    def __init__(self, runner: Process, job: Job, conduct: Callable[[], Conduct], began: Began) -> None:
+        super().__init__(runner, job, conduct(), began)
+        self.executed = False
+        self.fault = ""
+        self.is_status_known = True
+        self._command = 0
+        self._listener = None
+        self._conducts = conduct
+
+    def prepare(self, unit: Unit, variables: dict[str, str], inherited: tuple[int, ...]) -> Any:
+        self._conduct = self._conducts()
+        return super().prepare(unit, variables, inherited)
+
+    def start(self, command: Any) -> None:
+        self.status, self.executed = None, True
+        super().start(command)
+        self._command += 1
+
+    def signal_main(self, number: int) -> None:
+        self.signal_everything(number)
+
+    def start_helper(self, command: Any) -> Any:
+        raise NotImplementedError("no simulated daemon has probes")
+
+
 class Children:
     """What vcsd's process knows of its children, and how it is woken when one ends."""
 
@@ -207,17 +236,23 @@ class Children:
         self._waiting: Task | None = None
         self._woken = False
 
-    def fork_runner(self, job: Job, conduct: Conduct, began: Began) -> int:
+    def fork_runner(self, job: Job, conduct: Callable[[Job], Conduct], began: Began) -> int:
         scheduler = self.node.scheduler
         own = replace(job, grant=copy.deepcopy(job.grant))
         runner = self.node.process(f"runner {job.claim.run_id}", self.vcsd, tuple(job.grant.descriptors))
-        machine = SimulatedMachine(runner, own, conduct, began)
+        machine: SimulatedMachine
+        if isinstance(job.unit, Daemon):
+            machine = kept = SimulatedDaemonMachine(runner, own, lambda: conduct(own), began)
+            of_job: Callable[[], oneshot.Runner | daemon.Runner] = lambda: daemon.Runner(own, kept)  # noqa: E731
+        else:
+            machine = once = SimulatedMachine(runner, own, conduct(own), began)
+            of_job = lambda: oneshot.Runner(own, once)  # noqa: E731
         self.machines[runner.pid] = machine
 
         def work() -> None:
             scheduler.sleep(0.001)
             try:
-                Runner(own, machine).run()
+                of_job().run()
             except StorageError:
                 runner.status = 70 << 8
 
@@ -271,6 +306,13 @@ class SimulatedRuns(Runs):
 
         process.at_end.append(ended)
         return True
+
+    def tell(self, run: Run, number: int) -> bool:
+        """Only to runners of this vcsd: one that is not nudged looks by itself."""
+        machine = self._children.machines.get(run.pid)
+        if machine is not None:
+            machine.signalled(number)
+        return machine is not None
 
     def is_over(self, run: Run) -> bool:
         return run.descriptor is not None and not self._watched[run.descriptor].alive

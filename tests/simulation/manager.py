@@ -109,7 +109,7 @@ class Manager:
             cgroup_base="cgroup" if self.with_cgroups else None,
             clocks=self.clocks,
             runs=SimulatedRuns(self.children),
-            start_runner=lambda job: self.children.fork_runner(job, self.conduct(job), self.began),
+            start_runner=lambda job: self.children.fork_runner(job, self.conduct, self.began),
             missing=lambda unit: None,
         )
         self.loop = self.cell.loop

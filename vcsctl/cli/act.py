@@ -9,19 +9,18 @@ from itertools import islice
 import click
 
 from vcsctl.cli.context import Context, reason_option, show
+from vcsctl.cli.daemon_commands import finish, is_daemon, stop_daemons
+from vcsctl.cli.orders import stop_run
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import listed
-from vcsctl.cli.targets import Place, runnable
-from vcsctl.domain.run import Claim, Request, StopRequest, service_of
+from vcsctl.cli.targets import Place, node_option, runnable
+from vcsctl.domain.run import Claim, Request, service_of
 from vcsctl.domain.values import parse_duration
 from vcsctl.errors import FAILED, NotRunningError, RefusedError, UsageError
-from vcsctl.runners.linux import boot_id
-from vcsctl.runners.supervise import nudge
 from vcsctl.store import files, history, queue, state
 from vcsctl.store.records import Faults
 from vcsctl.vcsd.control import ask
 
-node_option = click.option("--node", metavar="NODE", help="Only on this node.")
 _LOOK_S = 0.05
 _CERTAIN_AFTER_S = 10.0
 
@@ -103,32 +102,34 @@ def _wait(context: Context, request: Request) -> bool:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True)
 @reason_option
 @node_option
 @click.pass_obj
-def stop(context: Context, name: str, reason: str, node: str | None) -> None:
-    """Stop the runs of a service: its stop signal, then KILL after stop_timeout. Works from any node."""
-    context.row(name)
+def stop(context: Context, names: tuple[str, ...], reason: str, node: str | None) -> None:
+    """Stop the runs of services: the stop signal, then KILL after stop_timeout. Works from any node.
+
+    A daemon stays stopped until it is restarted, its unit changes or its node is rebooted.
+    """
+    for name in names:
+        context.row(name)
+    deaf: list[str] = []
+    for name in dict.fromkeys(names):
+        if is_daemon(context, name):
+            deaf += stop_daemons(context, name, reason, node)
+        else:
+            _stop_runs(context, name, reason, node)
+    finish(deaf)
+
+
+def _stop_runs(context: Context, name: str, reason: str, node: str | None) -> None:
     claims = [claim for claim in live_claims(context, name).values() if node in (None, claim.node)]
     if not claims:
         if node is not None:
             context.node(node)
         raise NotRunningError(f"{name} is not running" + (f" on {node}" if node else ""))
     for claim in claims:
-        _stop(context, claim, reason)
-
-
-def _stop(context: Context, claim: Claim, reason: str) -> None:
-    wish = StopRequest(context.user, context.config.node, reason)
-    written = state.write_stop(context.paths, claim.key, claim.fence, wish)
-    show(f"{claim.run_id}: {'stop requested' if written else 'was asked to stop before'}")
-    # Any node's runner sees the file at its next proof; on this machine it is told to look now.
-    answer = ask(context.where.socket, {"do": "stop", "key": claim.key})
-    found = state.read_key(context.paths, claim.key, Faults())
-    started = found.started.value if found.started else None
-    if not (answer and answer.get("ok")) and started and started.boot_id == boot_id():
-        nudge(started.pid, started.pid_started)
+        stop_run(context, context.paths, claim.key, claim.fence, reason)
 
 
 def live_claims(context: Context, name: str) -> dict[str, Claim]:

@@ -10,6 +10,7 @@ import click
 
 from vcsctl.cli.act import live_claims, really_started, stop
 from vcsctl.cli.context import Context, reason_option, show
+from vcsctl.cli.daemon_commands import is_daemon, what_starts, what_stops
 from vcsctl.cli.hints import likely
 from vcsctl.cli.tables import listed
 from vcsctl.cli.targets import places, refuse_without_program
@@ -52,14 +53,14 @@ def _change(context: Context, name: str, changes: Mapping[str, Any], reason: str
 @reason_option
 @click.pass_obj
 def enable(context: Context, names: tuple[str, ...], reason: str) -> None:
-    """Enable services. Nothing retroactive: only slots from now on count."""
+    """Enable services. Nothing retroactive: only slots from now on count; a daemon is started."""
     for name in names:
-        if context.unit(name).schedule != "daemon":
-            refuse_without_program(context, name, places(context, name))
-        else:
-            raise RefusedError(f"{name}: daemon services are not run by this version")
+        context.unit(name)
+        refuse_without_program(context, name, places(context, name))
     for name in names:
-        show(f"{name}: {'enabled' if _change(context, name, {'enabled': 'true'}, reason) else 'is enabled already'}")
+        is_new = _change(context, name, {"enabled": "true"}, reason)
+        follows = what_starts(context, name, is_new=is_new) if is_daemon(context, name) else ""
+        show(f"{name}: {'enabled' if is_new else 'is enabled already'}{follows}")
 
 
 @click.command()
@@ -68,17 +69,22 @@ def enable(context: Context, names: tuple[str, ...], reason: str) -> None:
 @reason_option
 @click.pass_context
 def disable(ctx: click.Context, names: tuple[str, ...], now: bool, reason: str) -> None:
-    """Disable services: future slots do not start, waiting ones are dropped; a running run goes on."""
+    """Disable services: future slots do not start, waiting ones are dropped; a running run goes on, a daemon stops."""
     context: Context = ctx.obj
     for name in names:
         context.unit(name)  # all or none, as far as a typo goes
     too_late = []
     for name in names:
+        if is_daemon(context, name):
+            follows = what_stops(context, name)  # looked at first: it may be quick
+            is_new = _change(context, name, {"enabled": "false"}, reason)
+            show(f"{name}: {f'disabled{follows}' if is_new else 'is disabled already'}")
+            continue
         before = live_claims(context, name)
         show(f"{name}: {'disabled' if _change(context, name, {'enabled': 'false'}, reason) else 'is disabled already'}")
         claims = live_claims(context, name)
         if claims and now:
-            ctx.invoke(stop, name=name, reason=reason or "disabled", node=None)
+            ctx.invoke(stop, names=(name,), reason=reason or "disabled", node=None)
             continue
         for key, claim in claims.items():
             if key in before and before[key].fence == claim.fence:

@@ -125,8 +125,11 @@ def show_json(kind: str, content: Any, **beside: Any) -> None:
     click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=2))
 
 
-def in_time(read: Callable[[], None]) -> None:
-    """Runs a reading command's work in a child, given up after 5 s: a hung mount hangs whoever touches it."""
+def in_time(read: Callable[[], None], otherwise: Callable[[], None] = lambda: None) -> None:
+    """Runs a reading command's work in a child, given up after 5 s: a hung mount hangs whoever touches it.
+
+    `otherwise` is what can be said without the shared directory, when that cannot be used.
+    """
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
@@ -138,6 +141,11 @@ def in_time(read: Callable[[], None]) -> None:
         os.kill(pid, signal.SIGKILL)  # nothing may be printed after the prompt is back
         text = f"vcsctl: the shared directory did not answer within {READ_PATIENCE_S:g} s; see to its mount"
         click.echo(text, err=True)
-        os._exit(TRY_AGAIN)
-    _, status = os.waitpid(pid, 0)
-    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+        code = TRY_AGAIN
+    else:
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status) & 0xFF
+    if code == TRY_AGAIN:
+        otherwise()
+        sys.stdout.flush()
+    os._exit(code)

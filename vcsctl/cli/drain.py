@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -14,12 +12,12 @@ from vcsctl.cli.cell_nodes import CellNode, read_nodes
 from vcsctl.cli.context import Context, reason_option, show
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import listed
+from vcsctl.cli.waiting import LOOK_S, on_interrupt, tell
 from vcsctl.errors import FAILED, NotRunningError
 from vcsctl.store.nodes import Drain, ask_to_drain, drains
 from vcsctl.store.nodes import resume as take_back
 from vcsctl.vcsd.control import ask
 
-_LOOK_S = 0.1
 _TELL_AFTER_S = 1.0
 _BEYOND_A_BEAT_S = 3.0  # for the poll that finds the wish, and a slow storage
 
@@ -47,11 +45,11 @@ def drain(context: Context, node: str, wait: bool, reason: str) -> None:
     elif current.is_drained:
         show(f"{node}: {told}")
     else:
-        _tell(f"{node} has not acknowledged yet and may still start runs; `vcsctl nodes` shows when it has")
+        tell(f"{node} has not acknowledged yet and may still start runs; `vcsctl nodes` shows when it has")
         if not wait:
             raise click.exceptions.Exit(FAILED)
     if wait:
-        _on_interrupt(f"{node} stays drained; `vcsctl resume {node}` ends it")
+        on_interrupt(lambda: f"{node} stays drained; `vcsctl resume {node}` ends it")
         _wait_for_runs(context, node)
     elif runs := Overview(context).runs_on(node):
         show(f"{node}: {listed(runs)} go{'es' if len(runs) == 1 else ''} on; --wait waits for the end")
@@ -76,7 +74,7 @@ def resume(context: Context, node: str) -> None:
     if current.is_silent:
         show(f"{node}: resumed; it is {current.silence}")
     elif current.is_drained:
-        _tell(f"{node} has not acknowledged yet; `vcsctl nodes` shows when it has")
+        tell(f"{node} has not acknowledged yet; `vcsctl nodes` shows when it has")
         raise click.exceptions.Exit(FAILED)
     else:
         show(f"{node}: resumed")
@@ -95,7 +93,7 @@ def _acknowledged(context: Context, node: str, is_so: Callable[[CellNode], bool]
     patience_s = (found.state.heartbeat_s if found.state else 0.0) + _BEYOND_A_BEAT_S
     give_up_s = time.monotonic() + patience_s
     while not is_so(found) and not found.is_silent and time.monotonic() < give_up_s:
-        time.sleep(_LOOK_S)
+        time.sleep(LOOK_S)
         found = _look(context, node)
     return found
 
@@ -111,25 +109,9 @@ def _wait_for_runs(context: Context, node: str) -> None:
             return
         text = f"waiting for {listed(runs)}" if runs else f"waiting for {node} to acknowledge"
         if text != told and sys.stderr.isatty() and time.monotonic() - began_s > _TELL_AFTER_S:
-            _tell(text)
+            tell(text)
             told = text
-        time.sleep(_LOOK_S)
-
-
-def _on_interrupt(text: str) -> None:
-    """Ctrl-C ends the waiting only, and that is worth a line; who told us to ignore it is obeyed."""
-
-    def tell_and_end(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        _tell(text)
-        os.kill(os.getpid(), number)
-
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, tell_and_end)
-
-
-def _tell(text: str) -> None:
-    click.echo(f"vcsctl: {text}", err=True)
+        time.sleep(LOOK_S)
 
 
 COMMANDS: dict[str, click.Command] = {"drain": drain, "resume": resume}

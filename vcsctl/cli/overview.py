@@ -10,6 +10,7 @@ from typing import Any
 
 from vcsctl.cli.cell_nodes import why_none_can
 from vcsctl.cli.context import Context
+from vcsctl.cli.daemons import Daemons
 from vcsctl.cli.tables import value_text
 from vcsctl.domain.history import Row
 from vcsctl.domain.holder import Holder, waits_for_group
@@ -65,6 +66,10 @@ class Overview:
     def locks(self) -> tuple[Stored[Claim], ...]:
         """What `vcsctl lock` runs."""
         return self.runs_of(LOCK)
+
+    @cached_property
+    def daemons(self) -> Daemons:
+        return Daemons(self)
 
     @cached_property
     def pending(self) -> dict[str, Pending]:

@@ -12,7 +12,9 @@ from typing import Any
 
 import click
 
+from vcsctl.cli import daemon_view
 from vcsctl.cli.context import Context, in_time, show, show_json
+from vcsctl.cli.daemons import Instance, own_daemons
 from vcsctl.cli.lock_view import lock_lines, plain_locks
 from vcsctl.cli.overview import KINDS, NO_KIND, Line, Overview
 from vcsctl.cli.tables import listed, local, seconds, table
@@ -20,6 +22,7 @@ from vcsctl.domain.history import Row
 from vcsctl.domain.run import LOCK, Claim, parse_run_id, service_of, to_text
 from vcsctl.domain.values import NAME_PATTERN
 from vcsctl.errors import NotRunningError, UsageError
+from vcsctl.runners.leftovers import log_path_of_daemon
 from vcsctl.store import history
 from vcsctl.store.records import Stored
 
@@ -39,29 +42,40 @@ def status(context: Context, name: str | None, output: str) -> None:
 
     Example: vcsctl status calculator
     """
-    in_time(lambda: _status(context, name, output))
+    in_time(lambda: _status(context, name, output), lambda: _of_this_machine(context, name, output))
 
 
 def _status(context: Context, name: str | None, output: str) -> None:
     overview = Overview(context)
     lines = [overview.line(name, context.row(name))] if name is not None else overview.lines()
+    instances = {line.name: overview.daemons.of(line) for line in lines if line.kind == "daemon"}
+    problems = _problems(context, overview, name)
+    problems += [
+        f"problem: {text}" for service, found in instances.items() for text in daemon_view.faults(service, found)
+    ]
     if output == "json":
-        beside = {"locks": plain_locks(overview)}
-        if name is not None:
-            beside = {"keys": [_plain_key(overview, key) for key in overview.keys(name)]}
-        show_json("services", [_plain(line) for line in lines], problems=_problems(context, overview, name), **beside)
+        beside: dict[str, Any] = {}
+        if name is None:
+            beside["locks"] = plain_locks(overview)
+        else:
+            beside["keys"] = [_plain_key(overview, key) for key in overview.keys(name)]
+        if name in instances:
+            beside["log_lines"] = {one.key: _log_tail(overview, one) for one in instances[name]}
+        services = [_plain(line, instances.get(line.name)) for line in lines]
+        show_json("services", services, problems=problems, **beside)
         return
-    for problem in _problems(context, overview, name):
+    for problem in problems:
         show(problem)
     for kind, title in KINDS:
-        rows = [_cells(line, len(context.nodes) > 1) for line in lines if line.kind == kind]
+        several = len(context.nodes) > 1
+        rows = [_cells(line, instances.get(line.name, ()), several) for line in lines if line.kind == kind]
         if rows:
             show(f"{title}")
             for text in table(HEADER, rows):
                 show(f"  {text}")
             show("")
     if name is not None:
-        _details(overview, lines[0])
+        _details(overview, lines[0], instances.get(name, ()))
         return
     for text in lock_lines(overview):
         show(text)
@@ -69,17 +83,46 @@ def _status(context: Context, name: str | None, output: str) -> None:
         show("* `vcsctl status NAME` says more")
 
 
-def _details(overview: Overview, line: Line) -> None:
+def _of_this_machine(context: Context, name: str | None, output: str) -> None:
+    """While the shared directory cannot be read: what the runners of this machine tell of their daemons."""
+    told = [one for one in own_daemons(context).values() if name in (None, service_of(one.key))]
+    found = [Instance(one.key, one.node, one.phase, one.since, "", one) for one in told]
+    found.sort(key=lambda one: one.key)
+    if output == "json":
+        show_json("instances", [daemon_view.plain(one) for one in found])
+        return
+    if found:
+        show("daemons of this machine, as their runners tell:")
+    for one in found:
+        for text in daemon_view.details(one, log_path_of_daemon(context.config.log_dir, one.key) if name else ""):
+            show(f"  {text}")
+
+
+def _details(overview: Overview, line: Line, instances: Sequence[Instance]) -> None:
     if line.kind != NO_KIND:
         if line.title or line.description:
             show(": ".join(filter(None, (line.title, line.description))))
         show(f"provider: {line.provider}")
     for note in line.notes:
         show(note)
+    for instance in instances:
+        for text in daemon_view.details(instance, _log_here(overview, instance)):
+            show(text)
     keys = overview.keys(line.name)
-    if keys != [line.name]:
+    if keys != [line.name] and not instances:
         for text in table(("KEY", "LAST RUN", "IN QUEUE"), [_key_cells(overview, key) for key in keys]):
             show(text)
+
+
+def _log_here(overview: Overview, instance: Instance) -> str:
+    """The path of its log on this machine; empty where it is another's."""
+    config = overview.context.config
+    return log_path_of_daemon(config.log_dir, instance.key) if instance.node == config.node else ""
+
+
+def _log_tail(overview: Overview, instance: Instance) -> list[str]:
+    path = _log_here(overview, instance)
+    return daemon_view.log_tail(path) if path else []
 
 
 def _key_cells(overview: Overview, key: str) -> tuple[str, ...]:
@@ -126,11 +169,12 @@ def _faults_of_nodes(context: Context) -> list[str]:
     return [f"on {', '.join(where)}: {text}" if len(context.nodes) > 1 else text for text, where in told.items()]
 
 
-def _cells(line: Line, where: bool) -> tuple[str, ...]:
+def _cells(line: Line, instances: Sequence[Instance], where: bool) -> tuple[str, ...]:
     """`where`: say on which nodes it runs, which goes without saying in a cell of one."""
     notes = " *" if line.notes else ""
     allowed, groups = ", ".join(line.allowed_nodes) or "all", ", ".join(line.run_groups) or "-"
     last, queued = _last_words(line.runs, line.last_run, where), _queue_words(line.queued_since, line.waits_for)
+    last = daemon_view.cell_words(instances, where) or last
     return (line.status + notes, line.name, line.schedule, allowed, groups, last, queued)
 
 
@@ -148,7 +192,8 @@ def _queue_words(since: datetime | None, waits_for: str) -> str:
     return f"since {local(since)}, {waits_for}" if since else "-"
 
 
-def _plain(line: Line) -> dict[str, Any]:
+def _plain(line: Line, instances: Sequence[Instance] | None) -> dict[str, Any]:
+    of_a_daemon = {} if instances is None else {"instances": [daemon_view.plain(one) for one in instances]}
     return {
         "status": line.status,
         "name": line.name,
@@ -165,6 +210,7 @@ def _plain(line: Line) -> dict[str, Any]:
         "queued_since": to_text(line.queued_since) if line.queued_since else None,
         "waits_for": line.waits_for or None,
         "notes": list(line.notes),
+        **of_a_daemon,
     }
 
 
@@ -247,6 +293,8 @@ def logs(context: Context, name: str, run_id: str | None, follow: bool) -> None:
     if run_id is not None and (service_of(run_id.rpartition(".")[0]) != name or not parse_run_id(run_id)):
         raise UsageError(f"{run_id!r} is no run of {name}; take one from `vcsctl history {name}`")
     # The logs are on this node's own disk: they can be read while the shared directory does not answer.
+    if run_id is not None and (whole := _log_of_daemon(context, name)):
+        raise UsageError(f"{name} is a daemon: its log {whole} goes on over all its runs; leave --run out")
     path = _newest_log(context, name, run_id)
     if path is None:
         in_time(lambda: _no_log(context, name, run_id))
@@ -262,12 +310,24 @@ def _no_log(context: Context, name: str, run_id: str | None) -> None:
 
 
 def _newest_log(context: Context, name: str, run_id: str | None) -> str | None:
+    if run_id is None and (whole := _log_of_daemon(context, name)):
+        return whole
     folder = f"{context.config.log_dir}/{name}"
     if not NAME_PATTERN.fullmatch(name) or not os.path.isdir(folder):
         return None
     names = [f"{run_id}.log"] if run_id else [entry for entry in os.listdir(folder) if entry.endswith(".log")]
     paths = [f"{folder}/{entry}" for entry in names if os.path.isfile(f"{folder}/{entry}")]
     return max(paths, key=_number_of_log, default=None)
+
+
+def _log_of_daemon(context: Context, name: str) -> str:
+    """The log of a daemon on this machine; empty where there is none."""
+    config = context.config
+    if not NAME_PATTERN.fullmatch(name):
+        return ""
+    paths = [log_path_of_daemon(config.log_dir, key) for key in (name, f"{name}@{config.node}")]
+    found = [path for path in paths if os.path.isfile(path)]
+    return max(found, key=os.path.getmtime, default="")
 
 
 def _number_of_log(path: str) -> int:
@@ -277,7 +337,7 @@ def _number_of_log(path: str) -> int:
 
 
 def _print_log(path: str, newest: Callable[[], str | None]) -> None:
-    """Prints a log until `newest` names another one, and all of it."""
+    """Prints a log until `newest` names another one, or its name another file, and all of it."""
     with open(path, "rb") as file:
         over = False
         while True:
@@ -285,10 +345,20 @@ def _print_log(path: str, newest: Callable[[], str | None]) -> None:
                 click.echo(data, nl=False)
             elif over:
                 return
-            elif newest() == path:
+            elif os.fstat(file.fileno()).st_size < file.tell():
+                file.seek(0)  # it was emptied: what it held is in an older part
+            elif newest() == path and _is_still(path, file.fileno()):
                 time.sleep(_FOLLOW_PAUSE_S)
             else:
                 over = True  # one more look: what was written before the other log began
+
+
+def _is_still(path: str, descriptor: int) -> bool:
+    """Whether a name is that file's: a log that grew too large gets another name, and begins anew."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 COMMANDS: dict[str, click.Command] = {"status": status, "queue": queue, "history": history_command, "logs": logs}

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import click
+
 from vcsctl.cli.context import Context
 from vcsctl.cli.tables import listed
 from vcsctl.domain.effective import fitting
@@ -12,6 +14,8 @@ from vcsctl.domain.unit import Daemon, from_plain
 from vcsctl.errors import RefusedError
 from vcsctl.runners.programs import missing_program
 from vcsctl.store.overrides import read_override
+
+node_option = click.option("--node", metavar="NODE", help="Only on this node.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def runnable(context: Context, name: str, only: str | None = None) -> list[Place
     """The places where it may run. Raises RefusedError with the reason where it cannot run in any of them."""
     unit, _ = fitting(context.unit(name), read_override(context.paths, name))
     if isinstance(unit, Daemon):
-        raise RefusedError(f"{name}: daemon services are not run by this version")
+        raise RefusedError(f"{name} is a daemon: it is kept up, not run; `vcsctl restart {name}` restarts it")
     found = places(context, name)
     if only is not None:
         context.node(only)

@@ -9,7 +9,9 @@ import click
 from vcsctl.catalog import inspect
 from vcsctl.catalog.scan import Layers, scan
 from vcsctl.cli.context import Context, show, show_json
+from vcsctl.cli.daemon_commands import reload_daemons
 from vcsctl.cli.hints import likely
+from vcsctl.cli.targets import node_option
 from vcsctl.errors import USAGE, NotRunningError, UnknownUnitError, UsageError, VcsError
 from vcsctl.vcsd.control import ask
 
@@ -17,9 +19,19 @@ _PATIENCE_S = 60.0
 
 
 @click.command()
+@click.argument("names", nargs=-1)
+@node_option
 @click.pass_obj
-def reload(context: Context) -> None:
-    """Read the unit files again; a bad unit keeps its last good version."""
+def reload(context: Context, names: tuple[str, ...], node: str | None) -> None:
+    """Read the unit files again; a bad unit keeps its last good version.
+
+    With names: let these daemons read their own configuration again, each as its unit says.
+    """
+    if names:
+        reload_daemons(context, names, node)
+        return
+    if node is not None:
+        raise UsageError("--node goes with the name of a daemon; the unit files are read again on this machine")
     answer = ask(context.where.socket, {"do": "reload"}, _PATIENCE_S)
     if answer is None:
         raise NotRunningError("no vcsd answers on this machine; start it, it reads the units then")

@@ -8,22 +8,24 @@ from datetime import UTC, datetime
 
 import click
 
-from vcsctl.cli.act import node_option
 from vcsctl.cli.context import Context, in_time, show
+from vcsctl.cli.daemon_view import sentence
+from vcsctl.cli.daemons import Instance
+from vcsctl.cli.decisions import of_daemon, service_seen
+from vcsctl.cli.orders import cell_of
 from vcsctl.cli.overview import Overview, outdated_notes
 from vcsctl.cli.tables import local, value_text
-from vcsctl.cli.targets import places
+from vcsctl.cli.targets import node_option, places
 from vcsctl.domain.decision import Start, Wait
 from vcsctl.domain.effective import fitting, in_force
 from vcsctl.domain.reconcile import decide
 from vcsctl.domain.run import Claim, to_text
-from vcsctl.domain.unit import Daemon, from_plain, schedule_of, schedule_text
+from vcsctl.domain.unit import schedule_text
 from vcsctl.errors import StorageError
 from vcsctl.store import state
 from vcsctl.store.mounts import Storage, storage_of
 from vcsctl.store.records import Stored
 from vcsctl.vcsd.observe import Observer
-from vcsctl.vcsd.services import Service, schedule_digest
 
 
 @click.command()
@@ -48,6 +50,10 @@ def _why(context: Context, name: str, node: str | None) -> None:
         return
     for text in _declared(overview, name):
         show(text)
+    if row["plain"]["schedule"] == "daemon":
+        for text in _facts_of_daemon(overview, name, node):
+            show(text)
+        return
     for key in keys:
         indent = "  " if len(keys) > 1 else ""
         if indent:
@@ -94,9 +100,35 @@ def _where(overview: Overview, name: str) -> Iterator[str]:
         yield "may run on: no known node"
 
 
+def _facts_of_daemon(overview: Overview, name: str, node: str | None) -> Iterator[str]:
+    """How it is on each node, and what its node decides where that can be asked here."""
+    found = overview.daemons.of(overview.line(name, overview.context.row(name)))
+    found = [one for one in found if node in (None, one.node)]
+    if not found:
+        yield "now: not running, and no known node may run it"
+    for one in found:
+        yield f"{one.key}{f' on {one.node}' if one.node else ''}: {sentence(one)}"
+        yield from (f"  {text}" for text in _decided(overview, name, one))
+        if one.key in overview.running:
+            yield from _of_a_silent_node(overview.context, overview.running[one.key])
+
+
+def _decided(overview: Overview, name: str, one: Instance) -> Iterator[str]:
+    paths = cell_of(overview.context, overview.context.unit(name), one.node)
+    if paths is None or one.state == "unknown":
+        return  # only its own node knows
+    found, decision = of_daemon(overview, name, one, paths)
+    if found.run is not None:
+        end = f"{found.end.value.outcome}: {found.end.value.why}" if found.end else "no outcome yet"
+        yield f"last claim: {found.run.value.run_id} on {found.runs_on}, {found.run.value.why}; {end}"
+    blocked = overview.waits_for(one.key) if isinstance(decision, Start | Wait) else ""
+    lacking = f"program missing: {one.why}" if one.state == "program missing" else ""
+    yield f"now: {'; '.join(dict.fromkeys(filter(None, (decision.why, lacking or blocked))))}"
+
+
 def _facts(overview: Overview, name: str, key: str) -> Iterator[str]:
     context = overview.context
-    service = _service(overview, name, key)
+    service = service_seen(overview, name, key)
     observer = Observer(context.paths, state.StateReader(context.paths, overview.faults))
     found = observer.state(key)
     if found.run is not None:
@@ -116,18 +148,6 @@ def _facts(overview: Overview, name: str, key: str) -> Iterator[str]:
         yield f"now: {decision.why}"
     for run in overview.in_its_way(key):
         yield from _of_a_silent_node(context, run)
-
-
-def _service(overview: Overview, name: str, key: str) -> Service:
-    """The service as the KEY's node declares it."""
-    context = overview.context
-    row = context.catalogs.rows(name).get(key.partition("@")[2])
-    unit = from_plain(row["plain"]) if row and row["plain"] else context.unit(name)
-    override = overview.overrides.get(name)
-    current, _ = fitting(unit, override)
-    schedule = None if isinstance(current, Daemon) else schedule_of(current, context.published.timezone)
-    moment = override.moment if override else None
-    return Service(name, key, unit, current, schedule, schedule_digest(current, schedule), moment)
 
 
 def _of_a_silent_node(context: Context, run: Stored[Claim]) -> Iterator[str]:

@@ -36,6 +36,7 @@ CAUSES: Mapping[str, Cause] = {
     "timeout": Cause("timeout", "runner"),
     "stop-requested": Cause("stopped", "runner"),
     "runner-signalled": Cause("stopped", "runner"),
+    "shutdown": Cause("stopped", "runner"),
     # Of daemons only. After the first two they are started again where they are wanted.
     "unwanted": Cause("stopped", "runner"),
     "restart-requested": Cause("stopped", "runner"),

@@ -25,7 +25,7 @@ from vcsctl.runners.life import Commands, Life
 from vcsctl.runners.spawn import Command
 from vcsctl.store import daemons
 
-_STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested")
+_STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested", "shutdown")
 _TELL_PAUSE_S = 1.0  # what only its STATUS changes is told no more often
 _TELL_AGAIN_S = 10.0  # after telling failed
 

@@ -85,7 +85,7 @@ class Runner(BaseRunner):
         if self._ran_s() >= min(WATCH_AFTER_S, period_s):
             self.proofs.watch(period_s)
         if stop := self.proofs.stop:
-            self._stop("stop-requested", stop.why)
+            self._stop("shutdown" if stop.cause == "shutdown" else "stop-requested", stop.why)
         self._mind_storage()
 
     def _mind_time(self) -> None:

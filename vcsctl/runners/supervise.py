@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,9 +42,10 @@ class Run:
 
 
 class Runs:
-    """`poller` is woken when the runner of an adopted run ends."""
+    """`poller` is woken when the runner of an adopted run ends. `spared`: children that are no leftovers of a run."""
 
-    def __init__(self, poller: select.epoll) -> None:
+    def __init__(self, poller: select.epoll, spared: Callable[[], set[int]] = set) -> None:
+        self._spared = spared
         self._poller = poller
         self.by_key: dict[str, Run] = {}
         self.helpers: set[int] = set()  # children of ours that are no runners
@@ -118,7 +120,8 @@ class Runs:
             cgroups.kill(run.cgroup)
             return False
         runners = {other.pid for other in self.by_key.values() if not other.gone}
-        orphans = set(linux.children_of(os.getpid())) - runners - self.helpers
+        if orphans := set(linux.children_of(os.getpid())) - runners - self.helpers:
+            orphans -= self._spared()
         for pid in orphans:
             linux.kill(pid, signal.SIGKILL)
         if orphans:

@@ -15,17 +15,28 @@ _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _KIB_A_PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-def measure(runners: Mapping[str, int], base: str | None) -> dict[str, tuple[float, int]]:
-    """Run id → CPU seconds and KiB of memory, for runs given with their runners' pids. `base` as `cgroups.find_base`
-    found it."""
+def measure(runs: Mapping[str, tuple[int, int]], base: str | None) -> dict[str, tuple[float, int]]:
+    """Run id → CPU seconds and KiB of memory, for runs given with the pids of their runners and main processes. `base`
+    as `cgroups.find_base` found it: the groups of another cell's runs lie beside."""
     found, without = {}, dict[str, int]()
-    for run_id, runner in runners.items():
-        used = _of_cgroup(cgroups.path_for(base, run_id)) if base else None
+    for run_id, (runner, main) in runs.items():
+        used = _of_cgroup(f"{os.path.dirname(base)}/{group}") if base and (group := _own_group(main, run_id)) else None
         if used is None:
             without[run_id] = runner
         else:
             found[run_id] = used
     return found | (_of_trees(without) if without else {})
+
+
+def _own_group(main: int, run_id: str) -> str:
+    """The name of the control group that is that run's alone; empty where it has none."""
+    try:
+        with open(f"/proc/{main}/cgroup") as file:
+            path = next((line.strip()[3:] for line in file if line.startswith("0::")), "")
+    except OSError:
+        return ""
+    name = os.path.basename(path)
+    return name if name.endswith(f"-{run_id}") else ""
 
 
 def _of_cgroup(path: str) -> tuple[float, int] | None:

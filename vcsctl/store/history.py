@@ -6,6 +6,7 @@ service. The index is derived: losing it loses nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -100,6 +101,21 @@ def _decoded(lines: Iterable[bytes]) -> Iterator[Row]:
             yield codec.decode(Row, line)
         except codec.BadRecordError:
             continue
+
+
+def read_on(path: str, begin: int, most: int) -> tuple[list[Row], int]:
+    """The rows behind byte `begin`, in the order of their writing, and where the last whole line of them ends."""
+    with files.named_faults("read", path):
+        try:
+            with open(path, "rb") as file:
+                if os.fstat(file.fileno()).st_size <= begin:
+                    return [], begin
+                file.seek(begin)
+                text = file.read(most)
+        except FileNotFoundError:
+            return [], begin
+    whole = text[: text.rfind(b"\n") + 1]
+    return list(_decoded(whole.splitlines())), begin + len(whole)
 
 
 def append_last(paths: Paths, node: str, runs: Iterable[Row]) -> None:

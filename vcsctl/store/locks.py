@@ -154,16 +154,17 @@ def is_the_file_at(path: str, descriptor: int) -> bool:
 
 
 class Grant:
-    """All the locks one run needs: its KEY's and its groups'."""
+    """All the locks one run needs: its KEY's and its groups'. `beside`: one that says the same in another cell."""
 
-    def __init__(self, key: HeldLock, groups: dict[str, HeldLock]) -> None:
+    def __init__(self, key: HeldLock, groups: dict[str, HeldLock], beside: HeldLock | None = None) -> None:
         self.key = key
         self.groups = groups
+        self.beside = beside
         self._kept = False
 
     @property
     def locks(self) -> list[HeldLock]:
-        return [self.key, *self.groups.values()]
+        return [self.key, *self.groups.values(), *((self.beside,) if self.beside else ())]
 
     @property
     def descriptors(self) -> list[int]:

@@ -73,7 +73,7 @@ def read_states(paths: Paths, faults: Faults | None = None) -> dict[str, Stored[
             faults.forget(path)
     for name in names:
         node = name.removesuffix(".json")
-        if name.endswith(".json") and not node.endswith(".units") and not name.startswith("."):
+        if name.endswith(".json") and not node.endswith((".units", ".daemons")) and not name.startswith("."):
             stored = records.read(NodeState, f"{paths.nodes}/{name}", faults)
             if stored is not None and stored.value.node == node:
                 found[node] = stored
@@ -109,7 +109,7 @@ def is_drained(paths: Paths, node: str) -> bool:
 
 def forget(paths: Paths, node: str) -> bool:
     """Removes what a node has published, so that its units and groups count no more. False when it was unknown."""
-    own = (paths.node(node), paths.node_units(node), paths.node_runs(node))
+    own = (paths.node(node), paths.node_units(node), paths.node_runs(node), paths.node_daemons(node))
     known = {os.path.basename(path) for path in own} & set(files.names(paths.nodes))
     for path in own:
         files.discard(path)

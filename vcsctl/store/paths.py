@@ -64,6 +64,10 @@ class Paths:
     def folder(self, name: str) -> str:
         return f"{self.root}/{name}"
 
+    def keeper_lock(self) -> str:
+        """In the cell of one machine: whose vcsd works there."""
+        return f"{self.root}/locks/keeper"
+
     def key_lock(self, key: str) -> str:
         return f"{self.root}/locks/key/{_part(key)}"
 

@@ -238,6 +238,11 @@ def write_started(paths: Paths, key: str, fence: int, started: Started) -> bool:
     return records.publish(paths.started(key, fence), started, sync_folder=True)
 
 
+def read_started(paths: Paths, key: str, fence: int) -> Started | None:
+    stored = records.read(Started, paths.started(key, fence), Faults())
+    return stored.value if stored else None
+
+
 def write_end(paths: Paths, key: str, fence: int, end: End) -> bool:
     """The commit point of a run: first wins. False when an outcome is on record already."""
     return records.publish(paths.end(key, fence), end, sync_folder=True)

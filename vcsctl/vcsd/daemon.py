@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
-
-import schedule
 
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
 from vcsctl.errors import RefusedError, StorageError, VcsError
 from vcsctl.runners import cgroups, compiler, linux
+from vcsctl.runners.going_down import machine_goes_down
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.start import start
 from vcsctl.runners.supervise import Runs, nudge
-from vcsctl.store import history, state
+from vcsctl.store import history
 from vcsctl.store.cell import Cell, enter_cell
 from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
 from vcsctl.store.selftest import prove_storage
+from vcsctl.vcsd import systemd
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.control import Control, Reply
 from vcsctl.vcsd.events import wait_for_events
+from vcsctl.vcsd.keeper import Keeper
 from vcsctl.vcsd.log import say
-from vcsctl.vcsd.node import MOST_PRUNED_AT_ONCE, Node
+from vcsctl.vcsd.mirror import Mirror
+from vcsctl.vcsd.node import Node
+from vcsctl.vcsd.permits import GrantedPermits, SharedPermits
 from vcsctl.vcsd.presence import Machine
+from vcsctl.vcsd.shutdown import stop_all
+from vcsctl.vcsd.turns import STORAGE_PAUSE_S, Troubles, Turns, Wakeup
 
-_TEMPORARY_AGE_S = 3600.0
-_STORAGE_PAUSE_S = 1.0
+_PROBE_PATIENCE_S = 5.0
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Daemon:
@@ -40,27 +45,23 @@ class Daemon:
         self.where, self.config = where, config
         self.paths = Paths(config.shared_dir)
         self.clocks = Clocks()
-        self.ending = False
-        self.hangup = False  # SIGHUP came: reload
         self.reloading: compiler.Compilation | None = None
         self.told_when_reloaded: list[Reply] = []
         self.reload_again: list[Reply] = []  # asked for after the files of the current one were looked at
-        self._troubles: dict[str, str] = {}  # what met trouble of the storage → as it was said last
+        self.troubles = Troubles()
         os.environ["TZ"] = "UTC"  # `schedule` reckons with naive local times: an hour set back froze it
         time.tzset()
 
     def prepare(self) -> None:
         """Everything that must be right before the first pass. Raises VcsError with the way out."""
-        cell, fence_after_s, lock = self._wait_for_storage()
         linux.become_subreaper()
         self.poller = select.epoll()
-        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.poller.register(reader, select.EPOLLIN)
-        self.signals = reader
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._signalled)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        os.makedirs(self.where.daemons, mode=0o755, exist_ok=True)  # gone with each reboot
+        self.wakeup = Wakeup(self.poller, signal.SIGHUP)
+        self.permits = GrantedPermits(self.where.permits, SharedPermits(self.paths))
+        self.keeper = Keeper(self.where, self.config, this_machine())
+        self._compile()  # this and the keeper before anything touches the share
+        cell, fence_after_s, lock = self._wait_for_storage()
+        self.wakeup.heed(*_ENDS)  # not before: a share that hangs must not keep them from ending us
         self.node = Node(
             config=self.config,
             paths=self.paths,
@@ -70,38 +71,90 @@ class Daemon:
             fence_after_s=fence_after_s,
             cgroup_base=cgroups.find_base(cell.id),
             clocks=self.clocks,
-            runs=Runs(self.poller),
+            runs=Runs(self.poller, self.keeper.processes),
             start_runner=start,
             missing=missing_program,
+            part="shared",
+            local=Paths(self.where.local_cell),
             daemons=self.where.daemons,
         )
         self.loop = self.node.loop
+        self.mirror = Mirror(
+            self.paths,
+            Paths(self.where.local_cell),
+            cell.id,
+            self.config.node,
+            self.node.services,
+            self.node.presence,
+            self.node.faults,
+            self.keeper.look,
+        )
         history.compact_last(self.paths, self.config.node)
         self.control = Control(self.where.socket, self.poller, self._answer)
-        compiler.start_compilation(self.where).finish()
         self.node.begin(self._compiled())
-        self._plan_chores()
+        hourly = (self._prove_storage_again, self.node.expire_overrides)
+        self.turns = Turns(
+            self.node, self.paths, self.config, self.clocks, self.poller, self.wakeup, self.troubles, hourly
+        )
         gc.collect()
         gc.freeze()  # what is loaded now lives for ever: no collection touches it, no fork copies it
+
+    def _compile(self) -> None:
+        compiler.start_compilation(self.where).finish()
+        self.keeper.see_to(self._compiled())
 
     def _wait_for_storage(self) -> tuple[Cell, float | None, NodeLock]:
         """The cell, the fence that its storage needs, this node's own lock.
 
-        A share that is not there, or is in trouble, is waited for, visibly.
+        A share that is not there, or is in trouble, or does not answer, is waited for, visibly.
         """
         lock = NodeLock(self.paths, self.config.node)
         while True:
+            self._wait_for_an_answer()
             try:
                 cell = enter_cell(self.paths, self.config.cell, self.where.remembered_cell)
                 fence_after_s = self._prove_storage()
                 lock.take()
-            except StorageError as error:
-                if isinstance(error.__cause__, PermissionError):
-                    raise  # waiting does not help
-                self._storage_trouble("start", error)
-                time.sleep(_STORAGE_PAUSE_S)
+            except (StorageError, RefusedError) as error:
+                hopeless = isinstance(error, RefusedError) or isinstance(error.__cause__, PermissionError)
+                if hopeless and not self.keeper.is_kept:
+                    raise  # waiting does not help, and nobody needs us meanwhile
+                self._waits(error)
+                self._tend(STORAGE_PAUSE_S)
                 continue
             return cell, fence_after_s, lock
+
+    def _wait_for_an_answer(self) -> None:
+        """By a child: whoever asks a mount that hangs cannot be told anything until it answers, not even to stop."""
+        pid = linux.fork()
+        if pid == 0:
+            with contextlib.suppress(OSError):
+                os.listdir(self.paths.root)
+            os._exit(0)
+        ended, give_up_s = os.pidfd_open(pid), time.monotonic() + _PROBE_PATIENCE_S
+        self.poller.register(ended, select.EPOLLIN)
+        while not os.waitpid(pid, os.WNOHANG)[0]:
+            if time.monotonic() > give_up_s:
+                self._waits(StorageError(f"{self.paths.root} does not answer"))
+            self._tend(STORAGE_PAUSE_S)
+        self.poller.unregister(ended)
+        os.close(ended)
+
+    def _waits(self, error: VcsError) -> None:
+        self.troubles.say("start", error)
+        systemd.notify("READY=1", f"STATUS=waits for the shared directory: {error}")
+
+    def _tend(self, pause_s: float) -> None:
+        """What goes on while the share is waited for."""
+        self.wakeup.drain(wait_for_events(self.poller, pause_s))
+        self.keeper.mind()
+        if self.wakeup.take(signal.SIGHUP):
+            systemd.notify_reloading()
+            try:
+                self._compile()
+            except VcsError as error:
+                say(str(error))
+            systemd.notify("READY=1")
 
     def _prove_storage(self) -> float | None:
         config = self.config
@@ -115,40 +168,33 @@ class Daemon:
         except RefusedError as error:
             self.node.presence.untrusted = str(error)
 
-    def _storage_trouble(self, source: str, error: StorageError) -> None:
-        """Said once, not at every try."""
-        if self._troubles.get(source) != (text := str(error)):
-            say(f"{text}; trying again")
-        self._troubles[source] = text
-
     def run(self) -> None:
-        services = len(self.loop.services.by_key)
+        services = len(self.loop.services.by_key) + len(self.loop.services.apart)
         say(f"vcsd on node {self.config.node}: {services} services, shared directory {self.paths.root}")
-        while not self.ending:
-            self.chores.run_pending()
-            if self.hangup:
-                self.hangup = False
-                self.reload(lambda _: None)
+        systemd.notify("READY=1", f"STATUS=node {self.config.node}, shared directory {self.paths.root}")
+        mirror_again_s = 0.0
+        while not any(self.wakeup.take(number) for number in _ENDS):
+            if self.wakeup.take(signal.SIGHUP):
+                systemd.notify_reloading()
+                self.reload(lambda _: systemd.notify("READY=1"))
             self._finish_reload()
-            if self.clocks.look():
-                say("the clock was set: no slot is claimed for 10 s")
-                self.loop.dirty.update(self.loop.services.by_key)  # what was to be looked at by the old time
-                self._plan_chores()  # `schedule` keeps wall-clock times: a step back would stop the chores
-            try:
-                self.node.one_pass()
-                if self._troubles.pop("pass", None):
-                    self.loop.dirty.update(self.loop.services.by_key)  # what was not looked at meanwhile
-            except StorageError as error:
-                self._storage_trouble("pass", error)
-                time.sleep(_STORAGE_PAUSE_S)
-            pause_s = min(self.loop.pause_s(), max(0.0, self.chores.idle_seconds or 0.0))
-            events = wait_for_events(self.poller, pause_s)
-            if self.signals in events:
-                os.read(self.signals, 4096)
-            self.control.take(events)
-            self.loop.look_at_adopted(events)
-        self._guarded(lambda: self.node.recorder.prune(MOST_PRUNED_AT_ONCE))
+            self.control.take(self.turns.one())
+            self.keeper.mind()
+            if self.keeper.is_kept and time.monotonic() >= mirror_again_s:
+                mirror_again_s = time.monotonic() + self.config.poll
+                self.troubles.guarded(self.mirror.look)
+                self.troubles.guarded(self.permits.look)
+        systemd.notify("STOPPING=1", "STATUS=stops; runs go on")
+        if machine_goes_down():
+            self._go_down()
+            return
+        self.troubles.guarded(self.turns.prune)
         say("stopped; running runs go on")
+
+    def _go_down(self) -> None:
+        self.keeper.go_down()
+        stop_all(self.turns, self.paths, self.config.node, lambda: not self.keeper.is_over())
+        say("stopped, and the runs of this machine with it")
 
     # The catalog.
 
@@ -171,7 +217,9 @@ class Daemon:
         self.loop.runs.helpers.discard(compilation.process.pid)
         try:
             summary = compilation.finish()
-            self.node.adopt(self._compiled())
+            snapshot = self._compiled()
+            self.node.adopt(snapshot)
+            self.keeper.see_to(snapshot)
         except VcsError as error:
             say(str(error))
             self._reloaded({"error": str(error)})
@@ -193,43 +241,12 @@ class Daemon:
             raise VcsError(f"cannot read {self.where.snapshot} back; see to the disk it lies on")
         return snapshot
 
-    # Chores, signals, requests.
-
-    def _plan_chores(self) -> None:
-        self.chores = schedule.Scheduler()
-        self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self.node.beat)
-        self.chores.every(1).seconds.do(self._guarded, lambda: self.node.recorder.prune(MOST_PRUNED_AT_ONCE))
-        self.chores.every().hour.do(self._guarded, self._sweep)
-        self.chores.every().hour.do(self._guarded, self._prove_storage_again)
-        self.chores.every().hour.do(self._guarded, lambda: history.compact_last(self.paths, self.config.node))
-        self.chores.every().hour.do(self._guarded, self.node.expire_overrides)
-        self._guarded(self.node.beat)
-
-    def _guarded(self, chore: Callable[[], None]) -> bool:
-        """A chore that meets failing storage is done again at its next turn."""
-        source = chore.__qualname__
-        try:
-            chore()
-        except StorageError as error:
-            self._storage_trouble(source, error)
-            return False
-        self._troubles.pop(source, None)
-        return True
-
-    def _sweep(self) -> None:
-        for folder in (self.paths.queue, self.paths.overrides, self.paths.nodes, self.paths.running):
-            state.sweep_temporaries(folder, _TEMPORARY_AGE_S, time.time())
-
-    def _signalled(self, number: int, _frame: object) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT):
-            self.ending = True
-        elif number == signal.SIGHUP:
-            self.hangup = True
+    # Requests.
 
     def _answer(self, request: dict[str, Any], reply: Reply) -> None:
         match request.get("do"):
             case "wake":
-                reply({"ok": self._guarded(self.loop.observe)})
+                reply({"ok": self.troubles.guarded(self._look)})
             case "reload":
                 self.reload(reply)
             case "stop":
@@ -239,6 +256,11 @@ class Daemon:
                 reply({"ok": run is not None})
             case _:
                 reply({"error": "unknown request"})
+
+    def _look(self) -> None:
+        self.loop.observe()
+        if self.keeper.is_kept:
+            self.mirror.look()
 
 
 def this_machine() -> Machine:

@@ -111,7 +111,7 @@ def publisher_of(paths: Paths, node: str, folder: str, clocks: Clocks, cgroup_ba
     """Of the real processes of this machine."""
 
     def measure(states: list[DaemonState]) -> dict[str, Usage]:
-        used = usage.measure({state.run_id: state.runner for state in states}, cgroup_base)
+        used = usage.measure({state.run_id: (state.runner, state.pid) for state in states}, cgroup_base)
         return {run_id: Usage(round(cpu_s, 1), memory_kib) for run_id, (cpu_s, memory_kib) in used.items()}
 
     def lives(state: DaemonState) -> bool:

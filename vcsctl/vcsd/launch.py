@@ -21,7 +21,7 @@ from vcsctl.runners import cgroups
 from vcsctl.runners.base import Job
 from vcsctl.runners.leftovers import log_path, log_path_of_daemon
 from vcsctl.runners.supervise import Run, Runs
-from vcsctl.store import files, locks, nodes, queue, running, state
+from vcsctl.store import files, local_cell, locks, nodes, queue, running, state
 from vcsctl.store.locks import Grant
 from vcsctl.store.overrides import read_override
 from vcsctl.store.paths import Paths
@@ -57,6 +57,7 @@ class Launcher:
     service: Callable[[str], Service | None]
     missing: Callable[[str], str | None]  # the program of a KEY that this machine does not have
     daemons: str | None  # the folder where runners of daemons tell how they are
+    local: Paths | None = None  # this machine's own cell, where another process of vcsd keeps up daemons
     told: dict[str, str] = field(default_factory=dict)  # KEY → what was last said of a run that was found
 
     def start(self, decision: Start) -> Decision | None:
@@ -146,13 +147,35 @@ class Launcher:
         """All the locks, or who holds one."""
         taken = locks.take(self.paths.key_lock(key), {group: self.paths.group_lock(group) for group in groups})
         if isinstance(taken, Grant):
-            return taken
+            return self._with_lock_here(key, taken)
         content = locks.read_lock_file(taken)
         holder = Holder.from_text(content.holder if content else "")
         for group in groups:
             if taken == self.paths.group_lock(group):
                 return waits_for_group(group, holder)
         return Blocked(f"its own run is not over ({holder})", holder.who)
+
+    def _with_lock_here(self, key: str, grant: Grant) -> Grant | Blocked:
+        """A daemon may have come into a group, or left its last: then its runs change from this machine's own cell to
+        the shared one or back, and no lock of one cell says what runs in the other. So a run of the share holds the
+        KEY's lock of the machine too."""
+        service = self.service(key)
+        if self.local is None or service is None or not key.endswith(f"@{self.node}"):
+            return grant
+        if not isinstance(service.effective, Daemon):
+            return grant
+        try:
+            local_cell.enter(self.local.root)
+            grant.beside = locks.try_lock(self.local.key_lock(key))
+        except StorageError:
+            grant.unlock()
+            grant.close()
+            raise
+        if grant.beside is None:
+            grant.unlock()
+            grant.close()
+            return Blocked("its run without the shared directory is not over")
+        return grant
 
     def group_conflict(self, key: str, groups: tuple[str, ...]) -> Blocked | None:
         """Under the locks: whether a live run counts as holding one of the groups though it did not take it.
@@ -290,8 +313,8 @@ class Launcher:
             log = log_path_of_daemon(self.log_dir, claim.key)
         else:
             log = log_path(self.log_dir, claim.key, claim.run_id)
-        fence_after_s = self.fence_after_s
-        job = Job(self.paths, claim, unit, grant, fences, log, self.boot_id, fence_after_s, cgroup, self.daemons)
+        fence_s, told = self.fence_after_s, self.daemons
+        job = Job(self.paths, claim, unit, grant, fences, log, self.boot_id, fence_s, cgroup, told)
         pid = self.start_runner(job)
         steps.reached("runner forked")
         self.runs.add(Run(claim, self.clocks.now(), pid, grant.keep(), None, cgroup))

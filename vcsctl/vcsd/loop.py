@@ -149,10 +149,12 @@ class Loop:
             if service.fault:
                 say(service.fault)
 
-    def look_at_adopted(self, woken_by: list[int] | None = None) -> None:
-        """At the adopted runs whose runners' ends are among the events; without events, at all of them."""
+    def look_at_adopted(self, woken_by: list[int] | None = None, *, every: bool = False) -> None:
+        """At the adopted runs whose runners' ends are among the events; without events, at those whose runners are
+        gone or not known here, or at every one."""
         for run in self.runs.adopted():
-            if woken_by is None or run.descriptor in woken_by:
+            due = woken_by is None and (run.descriptor is None or self.runs.is_over(run))
+            if every or due or (woken_by is not None and run.descriptor in woken_by):
                 try:
                     self._look_at(run)
                 except StorageError as error:

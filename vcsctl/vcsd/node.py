@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config
 from vcsctl.domain.run import Claim, is_lock
-from vcsctl.domain.unit import Unit, to_plain
+from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners.base import Job
 from vcsctl.runners.supervise import Runs
@@ -35,6 +35,7 @@ from vcsctl.vcsd.loop import Loop
 from vcsctl.vcsd.observe import Observer
 from vcsctl.vcsd.orders import Orders
 from vcsctl.vcsd.peers import Peers
+from vcsctl.vcsd.permits import Permits, SharedPermits
 from vcsctl.vcsd.presence import Machine, Presence
 from vcsctl.vcsd.recorder import Recorder
 from vcsctl.vcsd.recovery import Recovery
@@ -45,9 +46,15 @@ from vcsctl.vcsd.sharing import Sharing
 MOST_PRUNED_AT_ONCE = 20  # services a second: each costs a sync, and the loop stands still meanwhile
 
 
+# Which services a node looks after: all, or those that need the shared directory, or those that do not.
+Part = Literal["all", "shared", "local"]
+
+
 class Node:
     """`missing` tells what program of a unit this machine lacks. `lock` has been taken. `daemons` is the folder in
-    which runners of daemons tell how they are; with `publishes` all that is told there is published in the cell."""
+    which runners of daemons tell how they are; with `publishes` all that is told there is published in the cell.
+    `permits` says whose turn it is to restart a daemon of each node; None: the cell itself.
+    """
 
     def __init__(
         self,
@@ -65,13 +72,17 @@ class Node:
         daemons: str | None = None,
         *,
         publishes: bool = True,
+        permits: Permits | None = None,
+        part: Part = "all",
+        local: Paths | None = None,
     ) -> None:
         self.config, self.paths, self._missing = config, paths, missing
         self._lock, self._locks_can_be_lost = lock, fence_after_s is not None
         self.faults = Faults()
         self.snapshot = Snapshot({}, ())
         self._schedules_before: dict[str, str | None] = {}  # KEY → digest published before, until the new one is
-        self.services = Services(config.node, config.labels, timezone)
+        self.services = Services(config.node, config.labels, timezone, keeps_apart=part == "shared")
+        self._expires_overrides = part != "local"  # there they are copies
         self.overrides = OverridesReader(paths, self.faults)
         self.peers = Peers(paths, config.node, clocks, self.faults)
         self.presence = Presence(paths, config, machine, clocks, self.peers)
@@ -97,6 +108,7 @@ class Node:
             service=lambda key: self.services.by_key.get(key),
             missing=self._missing_for,
             daemons=daemons,
+            local=local,
         )
         keeping = Keeping(
             paths=paths,
@@ -105,7 +117,9 @@ class Node:
             runs=runs,
             peers=self.peers,
             presence=self.presence,
-            rolling=Rolling(paths, daemons, clocks, observer.state, lambda key: self.loop.would_start(key)),
+            rolling=Rolling(
+                permits or SharedPermits(paths), daemons, clocks, observer.state, lambda key: self.loop.would_start(key)
+            ),
             orders=Orders(
                 paths=paths,
                 node=config.node,
@@ -115,6 +129,7 @@ class Node:
                 state=observer.state,
                 decided=lambda key, found: self.loop.decided(key, found),
                 is_ours=lambda key: key in self.services.by_key,
+                is_apart=self.services.is_apart,
             ),
             publisher=publisher_of(paths, config.node, daemons, clocks, cgroup_base) if daemons and publishes else None,
             state=observer.state,
@@ -178,7 +193,7 @@ class Node:
     def _row(self, name: str) -> dict[str, Any]:
         compiled = self.snapshot.units[name]
         unit = self.services.declared.get(name)
-        service = self.services.by_key.get(self.services.keys.get(name, ""))
+        service = self.services.named(name)
         return {
             "plain": to_plain(unit) if unit else compiled.plain,
             "masked": compiled.masked,
@@ -194,6 +209,8 @@ class Node:
         return self._missing(service.effective) if service else None
 
     def expire_overrides(self) -> None:
+        if not self._expires_overrides:
+            return
         for sentence in expire_overrides(self.paths, self.services):
             say(sentence)
 
@@ -219,6 +236,8 @@ class Node:
         self.loop.look_at_standing()
         self.loop.note_peers(self.peers.refresh())
         self.sweep()
+        self.loop.look_at_adopted(every=True)
+        self.loop.dirty |= self._stood_by()
         self.loop.keeping.beat()
         self.loop.recovery.end_leftovers()
 
@@ -260,6 +279,15 @@ class Node:
             return False
         self.recorder.record(claim.key)
         return claim.key not in self.recorder.behind
+
+    def _stood_by(self) -> set[str]:
+        """KEYs of daemons that other nodes may run and that no run is known of: one may have begun and ended there."""
+        found = set()
+        for key, service in self.services.by_key.items():
+            unit = service.effective
+            if isinstance(unit, Daemon) and unit.run_on == "any" and unit.enabled and key not in self.loop.runs.by_key:
+                found.add(key)
+        return found
 
     def _is_orphaned(self, claim: Claim, found: KeyState) -> bool:
         """Whether nobody is known to look after a run: its lock is to be tried. It may have been held at one look by

@@ -28,7 +28,8 @@ _CAUSE = {"stop": "stop-requested", "restart": "restart-requested"}
 
 @dataclass(slots=True)
 class Orders:
-    """`decided` tells what is decided of a KEY now; `is_ours`, whether this node may run it."""
+    """`decided` tells what is decided of a KEY now; `is_ours`, whether this node may run it; `is_apart`, whether its
+    orders are carried to this machine's own cell."""
 
     paths: Paths
     node: str
@@ -38,6 +39,7 @@ class Orders:
     state: Callable[[str], KeyState]
     decided: Callable[[str, KeyState], Decision]
     is_ours: Callable[[str], bool]
+    is_apart: Callable[[str], bool]
     _waiting: set[str] = field(default_factory=set)  # orders of which it was said that they wait
 
     def carry_out(self) -> set[str]:
@@ -45,6 +47,8 @@ class Orders:
         touched = set()
         for stored in daemons.orders(self.paths, self.faults):
             order = stored.value
+            if self.is_apart(order.key):
+                continue
             try:
                 done = self._carry_out(stored)
                 if done is not None:

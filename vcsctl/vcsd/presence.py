@@ -27,7 +27,8 @@ class Machine:
 
 
 class Presence:
-    """`drained`, `unpublished`, `untrusted` (why the storage is not to be trusted with locks): set by who knows it."""
+    """`drained`, `unpublished`, `untrusted` (why the storage is not to be trusted with locks), `going_down`: set by
+    who knows it."""
 
     def __init__(self, paths: Paths, config: Config, machine: Machine, clocks: Clocks, peers: Peers) -> None:
         self._paths = paths
@@ -43,6 +44,7 @@ class Presence:
         self.drained = False
         self.unpublished = False
         self.untrusted = ""
+        self.going_down = ""
 
     @property
     def node(self) -> str:
@@ -54,8 +56,8 @@ class Presence:
 
     def starts_nothing(self) -> str:
         """The same for daemons, which no clock starts."""
-        if self._impostor or self.untrusted:
-            return self._impostor or self.untrusted
+        if standing := self.going_down or self._impostor or self.untrusted:
+            return standing
         if self.drained:
             return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that"
         if self.unpublished or self._peers.forgotten:

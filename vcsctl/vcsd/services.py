@@ -13,7 +13,8 @@ from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.domain.calendar import Schedule
 from vcsctl.domain.effective import fitting
 from vcsctl.domain.override import Override
-from vcsctl.domain.unit import Daemon, Unit, allowed_on, from_plain, key_of, schedule_of
+from vcsctl.domain.run import service_of
+from vcsctl.domain.unit import Daemon, Unit, allowed_on, from_plain, key_of, needs_no_share, schedule_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,10 @@ class Service:
 
 @dataclass(slots=True)
 class Services:
-    """All services; those this node may run have a key here."""
+    """All services; those this node may run have a key here.
+
+    `keeps_apart`: those that need no shared directory are looked after elsewhere on this node, and lie in `apart`.
+    """
 
     node: str
     labels: tuple[str, ...]
@@ -44,6 +48,8 @@ class Services:
     overrides: dict[str, Override] = field(default_factory=dict)
     by_key: dict[str, Service] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
+    keeps_apart: bool = False
+    apart: dict[str, Service] = field(default_factory=dict)
 
     def adopt(self, snapshot: Snapshot, overrides: dict[str, Override]) -> set[str]:
         """Takes over a compiled catalog; the keys that changed, came or went."""
@@ -75,6 +81,7 @@ class Services:
     def _forget(self, name: str) -> set[str]:
         self.declared.pop(name, None)
         self.digests.pop(name, None)
+        self.apart.pop(name, None)
         key = self.keys.pop(name, None)
         if key is None:
             return set()
@@ -88,6 +95,9 @@ class Services:
             if unit is None or not allowed_on(unit, self.node, self.labels):
                 continue
             service = self._service(name, unit)
+            if self.keeps_apart and needs_no_share(unit):
+                self.apart[name] = service
+                continue
             self.keys[name] = service.key
             self.by_key[service.key] = service
             touched.add(service.key)
@@ -100,6 +110,14 @@ class Services:
         digest = schedule_digest(current, schedule)
         moment = override.moment if override else None
         return Service(name, key_of(unit, self.node), unit, current, schedule, digest, moment, fault)
+
+    def named(self, name: str) -> Service | None:
+        """As this node may run it, here or apart."""
+        return self.apart.get(name) or self.by_key.get(self.keys.get(name, ""))
+
+    def is_apart(self, key: str) -> bool:
+        service = self.apart.get(service_of(key))
+        return service is not None and service.key == key
 
     def elsewhere(self, key: str) -> bool:
         """Whether a KEY is the business of other nodes: its service exists, and this node may not run it.

@@ -1,0 +1,182 @@
+"""The keeper: a child of vcsd, forked before vcsd touches the shared directory, that sees to it that the daemons which
+need no share are looked after (`local`). It dies with vcsd; the runners do not.
+
+It only waits, so that whatever hangs in vcsd or is killed below it, one is started anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+import traceback
+from typing import NoReturn
+
+from vcsctl.catalog.snapshot import Snapshot
+from vcsctl.config import Config, Places
+from vcsctl.errors import RefusedError, VcsError
+from vcsctl.runners import linux
+from vcsctl.store import local_cell, locks
+from vcsctl.store.locks import HeldLock
+from vcsctl.store.paths import Paths
+from vcsctl.vcsd.local import GO_DOWN, LOOK, RELOAD, WISHES, Local, local_part, look_after
+from vcsctl.vcsd.log import say, speak_as
+from vcsctl.vcsd.presence import Machine
+
+RESTART_PAUSE_S = 1.0
+_LOCK_PATIENCE_S = 5.0  # the keeper of a vcsd that was killed may take a moment to die
+_FAULT = 70
+
+
+class Keeper:
+    """vcsd's handle of it. Nothing is started where there is nothing to keep up."""
+
+    def __init__(self, where: Places, config: Config, machine: Machine) -> None:
+        self._where, self._config, self._machine = where, config, machine
+        self._lock: HeldLock | None = None
+        self._pid = 0
+        self._descriptor: int | None = None
+        self._again_s = 0.0
+
+    @property
+    def is_kept(self) -> bool:
+        return self._pid != 0
+
+    def see_to(self, snapshot: Snapshot) -> None:
+        """Starts it where it is needed by now, else tells it of the new snapshot. Raises RefusedError when another
+        vcsd works in this machine's cell."""
+        if self.is_kept:
+            self._tell(RELOAD)
+            return
+        units = local_part(snapshot, self._config).units
+        if units or local_cell.has_records(self._where.local_cell):
+            self._start()
+
+    def look(self) -> None:
+        """It is to look at once what lies in its cell."""
+        self._tell(LOOK)
+
+    def go_down(self) -> None:
+        self._tell(GO_DOWN)
+
+    def mind(self) -> None:
+        """Starts it anew when it has died."""
+        if self._descriptor is not None and self.is_over():
+            with contextlib.suppress(ChildProcessError):  # the loop may have been faster
+                os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOHANG)
+            os.close(self._descriptor)
+            self._descriptor, self._again_s = None, time.monotonic() + RESTART_PAUSE_S
+            say(f"the keeper has died; started again in {RESTART_PAUSE_S:g} s")
+        if self._pid and self._descriptor is None and time.monotonic() >= self._again_s:
+            self._start()
+
+    def is_over(self) -> bool:
+        if self._descriptor is None:
+            return True
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLIN)
+        return bool(poller.poll(0))
+
+    def processes(self) -> set[int]:
+        """Its own, and the runners that fell to vcsd when it died: none of them is to be taken for a leftover."""
+        runners = local_cell.runners(self._where.local_cell) if self.is_kept else []
+        return {self._pid} | {one.pid for one in runners if linux.process_started(one.pid) == one.pid_started}
+
+    def _start(self) -> None:
+        cell = local_cell.enter(self._where.local_cell)
+        if self._lock is None:
+            self._lock = _take(Paths(self._where.local_cell).keeper_lock())
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)  # until it can take them
+        parent, pid = os.getpid(), linux.fork()
+        if pid == 0:
+            _keep(Local(self._where, self._config, self._machine, cell), parent, self._lock.descriptor)
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        self._pid, self._descriptor = pid, os.pidfd_open(pid)
+
+    def _tell(self, number: int) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, number)
+
+
+def _take(path: str) -> HeldLock:
+    give_up_s = time.monotonic() + _LOCK_PATIENCE_S
+    while (lock := locks.try_lock(path)) is None:
+        if time.monotonic() > give_up_s:
+            raise RefusedError(f"another vcsd runs on this machine and holds {path}; stop it first")
+        time.sleep(0.02)
+    return lock
+
+
+# In the keeper itself.
+
+
+def _keep(local: Local, parent: int, lock: int) -> NoReturn:
+    try:
+        _leave_vcsd(parent, lock)
+        while not _has_ended_well(_start_local(local)):
+            time.sleep(RESTART_PAUSE_S)
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 - the outermost frame of a process: nothing may fall back into vcsd
+        say(traceback.format_exc().rstrip())
+    finally:
+        os._exit(_FAULT)
+
+
+def _leave_vcsd(parent: int, lock: int) -> None:
+    linux.die_with_parent()
+    if os.getppid() != parent:  # it died before we asked to die with it
+        os._exit(0)
+    speak_as("keeper")
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for vcsd
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.closerange(3, lock)
+    os.closerange(lock + 1, os.sysconf("SC_OPEN_MAX"))
+    linux.become_subreaper()
+
+
+def _start_local(local: Local) -> int:
+    """The process that looks after the local cell. What vcsd wants of the keeper is passed on to it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
+    parent, pid = os.getpid(), linux.fork()
+    if pid == 0:
+        _run(local, parent)
+    for number in WISHES:
+        signal.signal(number, lambda number, _frame: linux.kill(pid, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
+    return pid
+
+
+def _run(local: Local, parent: int) -> NoReturn:
+    code = _FAULT
+    try:
+        linux.die_with_parent()
+        if os.getppid() == parent:
+            linux.become_subreaper()
+            look_after(local)
+            code = 0
+    except VcsError as error:
+        say(str(error))
+        code = error.exit_code
+    except BaseException:  # noqa: BLE001 - as above
+        say(traceback.format_exc().rstrip())
+    finally:
+        os._exit(code)
+
+
+def _has_ended_well(process: int) -> bool:
+    """Waits for it, and collects what falls to us meanwhile; what lives on is left alone."""
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == process:
+            break
+    signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)  # its pid may be another's by now
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        how = f"was killed by {linux.signal_name(-code)}" if code < 0 else f"ended with code {code}"
+        say(f"what looks after this machine's daemons {how}; started again in {RESTART_PAUSE_S:g} s")
+    return code == 0
