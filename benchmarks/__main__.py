@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import calendar, commands, dispatch, handover, idle, load, throughput
+from benchmarks import calendar, commands, daemons, dispatch, handover, idle, load, throughput
 from benchmarks.figures import Line, Options, main
 
 BENCHMARKS: dict[str, Callable[[Options], list[Line]]] = {
@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Line]]] = {
     "throughput": throughput.measure,
     "handover": handover.measure,
     "idle": idle.measure,
+    "daemons": daemons.measure,
     "commands": commands.measure,
     "load": load.measure,
     "calendar": calendar.measure,

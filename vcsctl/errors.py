@@ -39,6 +39,12 @@ class RefusedError(VcsError):
     exit_code = REFUSED
 
 
+class BusyError(VcsError):
+    """What was asked for is another's at present."""
+
+    exit_code = TRY_AGAIN
+
+
 class StorageError(VcsError):
     """The shared directory cannot be used now; the same command may succeed later."""
 

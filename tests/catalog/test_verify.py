@@ -45,6 +45,13 @@ def test_every_key_has_a_bad_value_in_the_table() -> None:
     assert {line.split(": ")[1] for line in lines} >= keys
 
 
+def test_a_unit_may_not_be_called_as_what_vcsctl_lock_records(tmp_path: Path) -> None:
+    path = tmp_path / "lock.yaml"
+    path.write_text(GOOD)
+    text = "name: cannot be lock: what `vcsctl lock` runs is recorded under it; rename the unit's file"
+    assert verify(tmp_path, path) == (2, [f"{path}:1:1: {text}"], [])
+
+
 def test_the_table_is_large_and_names_each_case_once() -> None:
     assert len({name for name, *_ in CASES}) == len(CASES) >= 90
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from sites import Site
 
@@ -51,6 +54,19 @@ class Node(Site):
         }
         defaults = "".join(f"{key}: {value}\n" for key, value in keys.items() if f"{key}:" not in configuration)
         self.configure(defaults + configuration)
+
+    def lock(self, *arguments: str, crash_after: str = "", **popen: Any) -> subprocess.Popen[str]:
+        """`vcsctl lock` on this machine; one of its processes dies once after the step `crash_after`."""
+        code = self.preamble + "\nimport os, signal, sys\nfrom vcsctl import steps\n"
+        if crash_after:
+            code += (
+                f"def observe(step):\n    if step == {crash_after!r}: os.kill(os.getpid(), signal.SIGKILL)\n"
+                "steps.observer = observe\n"
+            )
+        code += "from vcsctl.cli.main import main\nmain()\n"
+        command = [sys.executable, "-c", code, "--root", str(self.root), "lock", *arguments]
+        given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | popen
+        return subprocess.Popen(command, env=self.environment, **given)
 
     def processes(self) -> list[int]:
         """Its vcsd, runners and jobs, and the commands given to it."""

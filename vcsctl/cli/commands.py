@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("act", "Stop the runs of services."),
     "restart": ("daemon_commands", "Restart daemons, node by node."),
     "reset-failed": ("daemon_commands", "Let failed daemons be started again."),
+    "lock": ("lock", "Hold run groups while a command runs."),
     "cancel": ("act", "Cancel the waiting requests of a service."),
     "enable": ("change", "Enable services."),
     "disable": ("change", "Disable services: no slot starts any more."),

@@ -15,7 +15,7 @@ from vcsctl.cli.tables import value_text
 from vcsctl.domain.history import Row
 from vcsctl.domain.holder import Holder, waits_for_group
 from vcsctl.domain.override import Override
-from vcsctl.domain.run import Claim, service_of
+from vcsctl.domain.run import LOCK, Claim, is_lock, service_of
 from vcsctl.errors import RefusedError
 from vcsctl.store import history, running
 from vcsctl.store.overrides import OverridesReader
@@ -62,6 +62,11 @@ class Overview:
         """Live runs by KEY."""
         return running.live(self.paths, self.faults)
 
+    @property
+    def locks(self) -> tuple[Stored[Claim], ...]:
+        """What `vcsctl lock` runs."""
+        return self.runs_of(LOCK)
+
     @cached_property
     def daemons(self) -> Daemons:
         return Daemons(self)
@@ -85,12 +90,20 @@ class Overview:
         if key in self.running:
             return f"its own run {self.running[key].value.run_id} is not over"
         service = service_of(key)
-        for group in self.context.catalogs.groups(service):
+        for group in self.groups_of(key):
             for claim in self.running.values():
                 if self._holds(claim.value, group):
                     return waits_for_group(group, Holder(claim.value.run_id, claim.value.node)).why
+        if is_lock(key):
+            return "starts next"
         plain = (self.context.published.units.get(service) or {}).get("plain") or {}
         return why_none_can(key, plain, self.context.nodes.values()) or "starts next"
+
+    def groups_of(self, key: str) -> tuple[str, ...]:
+        """What a run of the KEY takes."""
+        if is_lock(key):
+            return self.pending[key].groups if key in self.pending else ()
+        return self.context.catalogs.groups(service_of(key))
 
     def _holds(self, claim: Claim, group: str) -> bool:
         """By its claim, or since any node declares its service in that group by now."""

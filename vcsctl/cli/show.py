@@ -15,10 +15,11 @@ import click
 from vcsctl.cli import daemon_view
 from vcsctl.cli.context import Context, in_time, show, show_json
 from vcsctl.cli.daemons import Instance, own_daemons
+from vcsctl.cli.lock_view import lock_lines, plain_locks
 from vcsctl.cli.overview import KINDS, NO_KIND, Line, Overview
 from vcsctl.cli.tables import listed, local, seconds, table
 from vcsctl.domain.history import Row
-from vcsctl.domain.run import Claim, parse_run_id, service_of, to_text
+from vcsctl.domain.run import LOCK, Claim, parse_run_id, service_of, to_text
 from vcsctl.domain.values import NAME_PATTERN
 from vcsctl.errors import NotRunningError, UsageError
 from vcsctl.runners.leftovers import log_path_of_daemon
@@ -54,7 +55,9 @@ def _status(context: Context, name: str | None, output: str) -> None:
     ]
     if output == "json":
         beside: dict[str, Any] = {}
-        if name is not None:
+        if name is None:
+            beside["locks"] = plain_locks(overview)
+        else:
             beside["keys"] = [_plain_key(overview, key) for key in overview.keys(name)]
         if name in instances:
             beside["log_lines"] = {one.key: _log_tail(overview, one) for one in instances[name]}
@@ -73,7 +76,10 @@ def _status(context: Context, name: str | None, output: str) -> None:
             show("")
     if name is not None:
         _details(overview, lines[0], instances.get(name, ()))
-    elif any(line.notes for line in lines):
+        return
+    for text in lock_lines(overview):
+        show(text)
+    if any(line.notes for line in lines):
         show("* `vcsctl status NAME` says more")
 
 
@@ -263,7 +269,7 @@ def _history(context: Context, name: str, lines: int, output: str) -> None:
     # A service whose unit is gone keeps its history.
     known = bool(NAME_PATTERN.fullmatch(name))
     rows = list(reversed(list(islice(history.read(context.paths, name), lines)))) if known else []
-    if not rows:
+    if not rows and name != LOCK:
         context.row(name)
     if output == "json":
         show_json("history", [_row(row) for row in rows])

@@ -15,6 +15,9 @@ Outcome = Literal["ok", "failed", "timeout", "stopped", "lost", "missed", "skipp
 Trigger = Literal["schedule", "manual", "late", "retry", "daemon", "none"]
 Writer = Literal["runner", "successor", "claim"]
 
+# What `vcsctl lock` runs is recorded as this service; no unit may have its name.
+LOCK = "lock"
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -159,7 +162,7 @@ class StopRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A manual launch waiting in the queue; `queue/KEY.REQUEST.json`."""
+    """A manual launch waiting in the queue; `queue/KEY.REQUEST.json`. `groups` are those of a `vcsctl lock`."""
 
     id: str
     key: str
@@ -167,6 +170,7 @@ class Request:
     by: str
     node: str
     within_s: float | None = None
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,20 @@ def parse_run_id(text: str) -> tuple[str, int] | None:
 
 def service_of(key: str) -> str:
     return key.partition("@")[0]
+
+
+def lock_key(node: str, number: int) -> str:
+    """The KEY of a `vcsctl lock`: the first of its node that nobody has, so there are no more than live at once."""
+    return f"{LOCK}@{node}-{number}"
+
+
+def is_lock(key: str) -> bool:
+    return service_of(key) == LOCK
+
+
+def fence_variable(group: str) -> str:
+    """Where a run finds a group's fence number."""
+    return f"VCS_FENCE_{group.upper().replace('-', '_')}"
 
 
 def to_text(instant: datetime) -> str:

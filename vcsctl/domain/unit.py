@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule
 from vcsctl.domain.parsed import Bool, Duration, FieldError, Parsed, Text
+from vcsctl.domain.run import LOCK
 
 Kind = Literal["daemon", "periodical", "fixed-time"]
 
@@ -24,6 +25,13 @@ Nodes = Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_node))
 Argv = Annotated[tuple[str, ...], Parsed(values.parse_argv)]
 RunOn = Annotated[str, Parsed(values.one_of("any", "each"))]
 ExitCode = values.whole_number(0, 255)
+
+
+def _parse_unit_name(value: object) -> str:
+    name = values.parse_name(value)
+    if name == LOCK:
+        raise ValueError(f"cannot be {LOCK}: what `vcsctl lock` runs is recorded under it; rename the unit's file")
+    return name
 
 
 def _parse_exit_codes(value: object) -> tuple[int, ...]:
@@ -131,7 +139,7 @@ class UnitBase:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     schedule: ClassVar[Kind]
 
-    name: Annotated[str, Parsed(values.parse_name)]
+    name: Annotated[str, Parsed(_parse_unit_name)]
     title: Annotated[str, Parsed(values.parse_line)] = ""
     description: Text = ""
     provider: Annotated[str, Parsed(values.one_of("builtin", "package", "site"))] = "site"

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from vcsctl import steps
 from vcsctl.domain import fencing
-from vcsctl.domain.run import Claim, End, Started, StopRequest, to_text
+from vcsctl.domain.run import Claim, End, Started, StopRequest, fence_variable, to_text
 from vcsctl.domain.unit import Unit, stops_on_storage_loss
 from vcsctl.errors import StorageError
 from vcsctl.runners.machine import Machine
@@ -92,7 +92,7 @@ class BaseRunner:
             "VCS_MISSED": str(claim.missed),
         }
         for group, fence in self.job.fences.items():
-            variables[f"VCS_FENCE_{group.upper().replace('-', '_')}"] = str(fence)
+            variables[fence_variable(group)] = str(fence)
         return variables
 
     def _read_stop(self) -> StopRequest | None:
@@ -183,8 +183,11 @@ class BaseRunner:
                     note(noted)
                 self.machine.sleep(STORAGE_RETRY_S)
         steps.reached("outcome linked")
-        running.leave(job.paths, claim.run_id)
+        self._leave_index()
         steps.reached("index removed")
         job.grant.unlock()
         steps.reached("locks freed")
         self.machine.clean_up()
+
+    def _leave_index(self) -> None:
+        running.leave(self.job.paths, self.job.claim.run_id)

@@ -53,6 +53,8 @@ class Command:
     limits: dict[str, tuple[int, int]] = field(default_factory=dict)
     inherited: tuple[int, ...] = ()
     cgroup: str | None = None
+    in_session: bool = False  # it stays in our session and at our terminal, instead of having a session of its own
+    ignored: tuple[int, ...] = ()  # signals that whoever called us wants it to ignore
     output: int | None = None  # what it has as standard output, if not what we have
 
 
@@ -208,7 +210,8 @@ def _become(command: Command, parent: int, writer: int, cgroup: str | None) -> N
         if cgroup:
             step = f"enter the control group {cgroup}"
             cgroups.enter(cgroup)
-        os.setsid()
+        if not command.in_session:
+            os.setsid()
         if command.output is not None:
             os.dup2(command.output, 1)
         if command.nice is not None:
@@ -229,7 +232,7 @@ def _become(command: Command, parent: int, writer: int, cgroup: str | None) -> N
         os.chdir(command.working_directory)
         signal.set_wakeup_fd(-1)
         for ours in _OURS:
-            signal.signal(ours, signal.SIG_DFL)
+            signal.signal(ours, signal.SIG_IGN if ours in command.ignored else signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         linux.die_with_parent()
         if os.getppid() != parent:  # it died before we asked to die with it

@@ -214,16 +214,29 @@ class Grant:
 
 def take(key_path: str, group_paths: dict[str, str]) -> Grant | str:
     """All or none, without waiting, in sorted order; or the path of the lock that is held by another."""
-    held: list[HeldLock] = []
-    wanted = [("", key_path), *sorted(group_paths.items())]
+    key = try_lock(key_path)
+    if key is None:
+        return key_path
+    grant: Grant | str = ""
     try:
-        for _, path in wanted:
+        grant = take_groups(key, group_paths)
+        return grant
+    finally:
+        if not isinstance(grant, Grant):
+            key.close()
+
+
+def take_groups(key: HeldLock, group_paths: dict[str, str]) -> Grant | str:
+    """The same for one who holds the KEY's lock, and keeps it when a group is another's."""
+    held: dict[str, HeldLock] = {}
+    try:
+        for group, path in sorted(group_paths.items()):
             lock = try_lock(path)
             if lock is None:
                 return path
-            held.append(lock)
+            held[group] = lock
     finally:
-        if len(held) < len(wanted):
-            for lock in held:
+        if len(held) < len(group_paths):
+            for lock in held.values():
                 lock.close()
-    return Grant(held[0], dict(zip(sorted(group_paths), held[1:], strict=True)))
+    return Grant(key, held)

@@ -40,6 +40,11 @@ class Pending:
             moments.append(self.slots_entered_at)
         return min(moments, default=None)
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Those of a `vcsctl lock`; all other entries are in the groups of their service."""
+        return tuple(sorted({group for queued in self.requests for group in queued.request.groups}))
+
 
 class QueueReader:
     """Reads the queue folder, each request once; pending slots each time, since their name is used again."""
@@ -139,6 +144,14 @@ def leave(paths: Paths, key: str, request_ids: tuple[str, ...], slots_until: dat
         files.remove(paths.cancelled(key, request_id))
     if slots_until is not None:
         drop_slots_until(paths, key, slots_until)
+
+
+def leave_all(paths: Paths, key: str) -> None:
+    """Removes every request of a KEY whose lock the caller holds: nobody waits for them any more."""
+    for name in files.names(paths.queue):
+        parts = split_queue_name(name)
+        if parts is not None and parts[0] == key and parts[2] == "json":
+            leave(paths, key, (parts[1],), None)
 
 
 def drop_slots_until(paths: Paths, key: str, last: datetime) -> None:

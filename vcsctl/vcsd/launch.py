@@ -28,6 +28,7 @@ from vcsctl.store.paths import Paths
 from vcsctl.store.running import RunningReader
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.clocks import Clocks
+from vcsctl.vcsd.conflict import in_the_way, is_held
 from vcsctl.vcsd.log import say
 from vcsctl.vcsd.observe import Observer
 from vcsctl.vcsd.peers import Peers
@@ -184,32 +185,11 @@ class Launcher:
         """
         if not groups or self.peers.alone:
             return None
-        for stored in self.index.read().values():
-            claim = stored.value
-            if claim.key == key:
-                continue
-            shared = set(groups) & {*claim.groups, *self.groups_of(claim.service)}
-            if shared and self._counts(claim):
-                return waits_for_group(min(shared), Holder(claim.run_id, claim.node))
-        return None
-
-    def _counts(self, claim: Claim) -> bool:
-        """Whether what is in the index holds its groups: not when it has its outcome, nor when it never began and
-        nobody is about to start it. Two such claims whose services a push put together would wait for each other for
-        ever; whoever starts one looks around when it has the locks."""
-        if running.is_over(self.paths, claim.key, claim.fence):
-            return False
-        found = self.observer.state(claim.key)
-        waits = found.run is not None and found.run.value.fence == claim.fence and not found.began
-        return not waits or self.is_held(claim.key)
+        return in_the_way(self.paths, self.index, self.observer.reader, key, groups, self.groups_of)
 
     def is_held(self, key: str) -> bool:
         """Whether somebody holds a KEY's lock at this moment."""
-        lock = locks.try_lock(self.paths.key_lock(key))
-        if lock is None:
-            return True
-        Grant(lock, {}).close()
-        return False
+        return is_held(self.paths, key)
 
     def groups_of(self, service: str) -> tuple[str, ...]:
         """What any known node declares."""

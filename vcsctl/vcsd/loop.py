@@ -15,7 +15,7 @@ from vcsctl.config import Config
 from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Recover, Start, Stop, Wait
 from vcsctl.domain.keep_up import is_daemons
 from vcsctl.domain.reconcile import arrange, decide
-from vcsctl.domain.run import SlotsEntry
+from vcsctl.domain.run import SlotsEntry, is_lock
 from vcsctl.domain.unit import Daemon
 from vcsctl.errors import StorageError
 from vcsctl.runners import linux
@@ -131,7 +131,9 @@ class Loop:
             say(f"{problem}; set aside")
 
     def _is_left_to_others(self, key: str) -> bool:
-        return key not in self.services.by_key and (self.services.elsewhere(key) or bool(self.peers.others_for(key)))
+        if key in self.services.by_key:
+            return False
+        return is_lock(key) or self.services.elsewhere(key) or bool(self.peers.others_for(key))
 
     def note_peers(self, services: set[str]) -> None:
         """Of these services other nodes say something else now."""

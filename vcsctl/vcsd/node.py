@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config
-from vcsctl.domain.run import Claim
+from vcsctl.domain.run import Claim, is_lock
 from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners.base import Job
@@ -25,6 +25,7 @@ from vcsctl.store.records import Faults, set_aside_in
 from vcsctl.store.running import RunningReader
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.clocks import Clocks
+from vcsctl.vcsd.conflict import drop_dead_waiters, is_held
 from vcsctl.vcsd.daemons import publisher_of
 from vcsctl.vcsd.expiry import expire_overrides
 from vcsctl.vcsd.keeping import Keeping
@@ -251,6 +252,7 @@ class Node:
     def sweep(self) -> None:
         """Looks at the live runs that are nobody's duty any more, and at names that mean nothing any more."""
         loop = self.loop
+        drop_dead_waiters(self.paths, loop.left_to_others)
         for run in loop.runs.adopted():
             if run.descriptor is None and self._is_orphaned(run.claim, loop.observer.state(run.claim.key)):
                 loop.runs.remove(run)  # not believed for ever: its lock is tried again
@@ -261,10 +263,22 @@ class Node:
                 continue
             found = loop.observer.state(claim.key)
             if found.run is None or found.run.value.fence != claim.fence or found.end is not None:
-                running.leave(self.paths, run_id)  # whose removal was cut short, or which was linked late
+                # Whose removal was cut short, or which was linked late; that of a `vcsctl lock` has served its purpose.
+                if not is_lock(claim.key) or self._is_written(claim, found):
+                    running.leave(self.paths, run_id)
                 loop.dirty.add(claim.key)
             elif self._is_orphaned(claim, found):
                 loop.dirty.add(claim.key)
+
+    def _is_written(self, claim: Claim, found: KeyState) -> bool:
+        """Whether the history has what a `vcsctl lock` ran. Its name in the index, which is there before its claim, is
+        how vcsd learns of it."""
+        if found.run is None or found.run.value.fence < claim.fence:
+            return not is_held(self.paths, claim.key)
+        if claim.node != self.config.node and not self.peers.is_silent(claim.node):
+            return False
+        self.recorder.record(claim.key)
+        return claim.key not in self.recorder.behind
 
     def _stood_by(self) -> set[str]:
         """KEYs of daemons that other nodes may run and that no run is known of: one may have begun and ended there."""

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from vcsctl.domain.decision import Decision, Idle, Recover, Wait
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
 from vcsctl.domain.reconcile import start_limit
-from vcsctl.domain.run import Claim, Started, to_text
+from vcsctl.domain.run import Claim, Started, is_lock, to_text
 from vcsctl.domain.unit import TimedUnit, Unit, from_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux
@@ -24,6 +24,7 @@ from vcsctl.store import files, running
 from vcsctl.store.locks import Grant
 from vcsctl.store.records import Stored
 from vcsctl.store.state import KeyState
+from vcsctl.vcsd.conflict import NOBODY_WAITS
 from vcsctl.vcsd.launch import Launcher
 from vcsctl.vcsd.log import say
 
@@ -43,7 +44,8 @@ class Recovery:
             return self._resolved(key)
         claim = found.run.value
         # One that began needs no group any more. One that did not takes those it is in by now, not only its claim's.
-        groups = () if found.began else tuple(sorted({*claim.groups, *launch.groups_of(claim.service)}))
+        begins = not found.began and not is_lock(key)
+        groups = tuple(sorted({*claim.groups, *launch.groups_of(claim.service)})) if begins else ()
         busy = next((group for group in groups if group in held), None)
         if busy is not None:
             return _waiting(claim, found.run.at, waits_for_group(busy, held[busy]))
@@ -96,6 +98,10 @@ class Recovery:
     def _begin_again(self, claim: Claim, grant: Grant, groups: tuple[str, ...], held_back: str) -> Decision | None:
         """The claim is on record, its start is not: it is started here, if this node may."""
         launch, key = self.launcher, claim.key
+        if is_lock(key):
+            launch.leave_queue(claim)
+            launch.end_here(claim, grant, "recalled", NOBODY_WAITS)
+            return self._resolved(key)
         launch.peers.refresh()
         if launch.service(key) is None and (others := launch.peers.others_for(key)):
             return Idle(key, f"its claim is left to {', '.join(others)}")

@@ -10,7 +10,7 @@ from vcsctl.config import Config
 from vcsctl.domain.decision import Close, Decision, Idle, Start, Wait
 from vcsctl.domain.holder import Holder
 from vcsctl.domain.nodes import Entry, count_free_looks, reserving
-from vcsctl.domain.run import service_of
+from vcsctl.domain.run import is_lock, service_of
 from vcsctl.runners.supervise import Runs
 from vcsctl.store.queue import Pending
 from vcsctl.store.running import RunningReader
@@ -76,12 +76,12 @@ class Sharing:
         Not those whose groups were free at several looks in a row: nobody seems to come for them.
         """
         own = {decision.key for decision in decisions if isinstance(decision, Start)}
-        if not own or self.peers.alone:
+        if not own:
             return []
         entries = [
-            Entry(key, entry.place, self.peers.groups_of(service_of(key)))
+            Entry(key, entry.place, entry.groups or self.peers.groups_of(service_of(key)))
             for key, entry in pending.items()
-            if key not in own and entry.place is not None and self.peers.able_for(key)
+            if key not in own and entry.place is not None and self._starts_elsewhere(key)
         ]
         if not entries:
             self._free_looks = {}
@@ -91,6 +91,10 @@ class Sharing:
         standing = reserving(entries, self._free_looks)
         self._tell_lapsed([entry for entry in entries if entry not in standing])
         return standing
+
+    def _starts_elsewhere(self, key: str) -> bool:
+        """By another node, or by the `vcsctl lock` that waits for it."""
+        return is_lock(key) or (not self.peers.alone and bool(self.peers.able_for(key)))
 
     def _busy_groups(self) -> frozenset[str]:
         live = [run.claim for run in self.runs.by_key.values()]
