@@ -37,11 +37,12 @@ class Control:
         poller.register(self._server, select.EPOLLIN)
 
     def take(self, descriptors: list[int]) -> None:
+        """Raises OSError when this machine has no descriptor to give; who was not heard is heard at the next call."""
         for descriptor in descriptors:
-            if descriptor == self._server.fileno():
-                self._accept()
-            elif descriptor in self._clients:
+            if descriptor in self._clients:
                 self._serve(descriptor)
+        if self._server.fileno() in descriptors:
+            self._accept()
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
