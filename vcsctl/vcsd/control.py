@@ -30,6 +30,7 @@ class Control:
         self._poller = poller
         self._handle = handle
         self._clients: dict[int, socket.socket] = {}
+        self._unsent: dict[int, tuple[socket.socket, memoryview]] = {}  # the rest of answers that were long
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._server.bind(path)
         os.chmod(path, 0o660)
@@ -37,16 +38,19 @@ class Control:
         poller.register(self._server, select.EPOLLIN)
 
     def take(self, descriptors: list[int]) -> None:
+        """Raises OSError when this machine has no descriptor to give; who was not heard is heard at the next call."""
         for descriptor in descriptors:
-            if descriptor == self._server.fileno():
-                self._accept()
-            elif descriptor in self._clients:
+            if descriptor in self._clients:
                 self._serve(descriptor)
+            elif descriptor in self._unsent:
+                self._send_on(descriptor)
+        if self._server.fileno() in descriptors:
+            self._accept()
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             client, _ = self._server.accept()
-            if len(self._clients) >= _MOST_CLIENTS:
+            if len(self._clients) + len(self._unsent) >= _MOST_CLIENTS:
                 client.close()
                 return
             client.setblocking(False)
@@ -59,8 +63,9 @@ class Control:
         self._poller.unregister(client)
 
         def reply(answer: dict[str, Any]) -> None:
-            with client, contextlib.suppress(OSError):
-                client.sendall(json.dumps(answer).encode() + b"\n")
+            self._unsent[descriptor] = (client, memoryview(json.dumps(answer).encode() + b"\n"))
+            self._poller.register(client, select.EPOLLOUT)
+            self._send_on(descriptor)
 
         try:
             request = json.loads(client.recv(_LONGEST))
@@ -70,6 +75,21 @@ class Control:
             self._handle(request, reply)
         else:
             reply({"error": "not a request"})
+
+    def _send_on(self, descriptor: int) -> None:
+        """As much as the client's buffer takes; the rest when it has read that."""
+        client, rest = self._unsent[descriptor]
+        try:
+            rest = rest[client.send(rest) :]
+        except BlockingIOError:
+            return
+        except OSError:  # it has gone
+            rest = rest[:0]
+        self._unsent[descriptor] = (client, rest)
+        if not rest:
+            del self._unsent[descriptor]
+            self._poller.unregister(client)
+            client.close()
 
 
 def ask(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any] | None:

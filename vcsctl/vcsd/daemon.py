@@ -13,7 +13,7 @@ from typing import Any
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
 from vcsctl.errors import RefusedError, StorageError, VcsError
-from vcsctl.runners import cgroups, compiler, linux
+from vcsctl.runners import cgroups, compiler, linux, spawn
 from vcsctl.runners.going_down import machine_goes_down
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.start import start
@@ -55,6 +55,7 @@ class Daemon:
     def prepare(self) -> None:
         """Everything that must be right before the first pass. Raises VcsError with the way out."""
         linux.become_subreaper()
+        spawn.raise_open_files()
         self.poller = select.epoll()
         self.wakeup = Wakeup(self.poller, signal.SIGHUP)
         os.makedirs(self.where.daemons, mode=0o755, exist_ok=True)  # gone with each reboot
@@ -180,7 +181,7 @@ class Daemon:
                 systemd.notify_reloading()
                 self.reload(lambda _: systemd.notify("READY=1"))
             self._finish_reload()
-            self.control.take(self.turns.one())
+            self._take(self.turns.one())
             self.keeper.mind()
             if self.keeper.is_kept and time.monotonic() >= mirror_again_s:
                 mirror_again_s = time.monotonic() + self.config.poll
@@ -191,6 +192,10 @@ class Daemon:
             return
         self.troubles.guarded(self.turns.prune)
         say("stopped; running runs go on")
+
+    def _take(self, events: list[int]) -> None:
+        if not self.troubles.guarded(lambda: self.control.take(events)):
+            time.sleep(STORAGE_PAUSE_S)  # no descriptor to be had for who asks: the next look is as good
 
     def _go_down(self) -> None:
         self.keeper.go_down()
@@ -222,7 +227,7 @@ class Daemon:
             snapshot = self._compiled()
             self.node.adopt(snapshot)
             self.keeper.see_to(snapshot)
-        except VcsError as error:
+        except (VcsError, OSError) as error:
             say(str(error))
             self._reloaded({"error": str(error)})
             return

@@ -157,7 +157,7 @@ class Loop:
             if every or due or (woken_by is not None and run.descriptor in woken_by):
                 try:
                     self._look_at(run)
-                except StorageError as error:
+                except (StorageError, OSError) as error:
                     self._fault(run.claim.key, str(error))
 
     def _look_at(self, run: Run) -> None:

@@ -24,13 +24,15 @@ _TEMPORARY_AGE_S = 3600.0
 
 
 class Troubles:
-    """What met trouble of the storage, said once and not at every try."""
+    """What met trouble of the storage, or of this machine (no descriptor or process to be had just now), said once and
+    not at every try."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
 
     def say(self, source: str, error: Exception) -> None:
-        if self._said.get(source) != (text := str(error)):
+        text = f"this machine: {(error.strerror or str(error)).lower()}" if isinstance(error, OSError) else str(error)
+        if self._said.get(source) != text:
             say(f"{text}; trying again")
         self._said[source] = text
 
@@ -39,11 +41,11 @@ class Troubles:
         return self._said.pop(source, None) is not None
 
     def guarded(self, chore: Callable[[], None]) -> bool:
-        """A chore that meets failing storage is done again at its next turn."""
+        """A chore that meets such a trouble is done again at its next turn."""
         source = chore.__qualname__
         try:
             chore()
-        except StorageError as error:
+        except (StorageError, OSError) as error:
             self.say(source, error)
             return False
         self.over(source)
@@ -106,7 +108,7 @@ class Turns:
             self.node.one_pass()
             if self.troubles.over("pass"):
                 self.loop.dirty.update(self.loop.services.by_key)  # what was not looked at meanwhile
-        except StorageError as error:
+        except (StorageError, OSError) as error:
             self.troubles.say("pass", error)
             time.sleep(STORAGE_PAUSE_S)
         return self.wait(min(self.loop.pause_s(), max(0.0, self._chores.idle_seconds or 0.0)))
@@ -114,7 +116,8 @@ class Turns:
     def wait(self, pause_s: float) -> list[int]:
         events = wait_for_events(self._poller, pause_s)
         self._wakeup.drain(events)
-        self.loop.look_at_adopted(events)
+        if not self.troubles.guarded(lambda: self.loop.look_at_adopted(events)):
+            time.sleep(STORAGE_PAUSE_S)
         return events
 
     def prune(self) -> None:
