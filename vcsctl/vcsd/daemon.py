@@ -204,13 +204,13 @@ class Daemon:
 
     def _plan_chores(self) -> None:
         self.chores = schedule.Scheduler()
-        self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self.node.beat)
+        self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self._beat)
         self.chores.every(1).seconds.do(self._guarded, lambda: self.node.recorder.prune(MOST_PRUNED_AT_ONCE))
         self.chores.every().hour.do(self._guarded, self._sweep)
         self.chores.every().hour.do(self._guarded, self._prove_storage_again)
         self.chores.every().hour.do(self._guarded, lambda: history.compact_last(self.paths, self.config.node))
         self.chores.every().hour.do(self._guarded, self.node.expire_overrides)
-        self._guarded(self.node.beat)
+        self._guarded(self._beat)
 
     def _guarded(self, chore: Callable[[], None], source: str = "") -> bool:
         """A chore that meets failing storage is done again at its next turn."""
@@ -222,6 +222,11 @@ class Daemon:
             return False
         self._troubles.pop(source, None)
         return True
+
+    def _beat(self) -> None:
+        if self.node.presence.untrusted:  # an hour is long for what may have passed by now
+            self._guarded(self._prove_storage_again)
+        self.node.beat()
 
     def _sweep(self) -> None:
         for folder in (self.paths.queue, self.paths.overrides, self.paths.nodes, self.paths.running):
