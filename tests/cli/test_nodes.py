@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from vcsctl.store.nodes import NodeState, publish_state
+from vcsctl.store.nodes import NodeState, drains, publish_state
 from vcsctl.store.paths import Paths
 
 Pair = Any
@@ -105,6 +105,41 @@ def test_a_node_that_dies_is_shown_with_its_age_and_can_be_forgotten(pair: Pair)
     pair.b.start()
     pair.a.until(lambda: "b" in nodes(pair.desk), "it is known again")
     pair.a.until(lambda: pair.b.history("onlyb"), "what waited for it has run")
+
+
+AN_HOUR_AHEAD = """
+import datetime, sys, time
+real = time.time
+time.time = lambda: real() + 3600
+from vcsctl.cli import cell_nodes
+class Ahead(datetime.datetime):
+    @classmethod
+    def now(cls, zone=None):
+        return datetime.datetime.now(zone) + datetime.timedelta(hours=1)
+cell_nodes.datetime = Ahead
+from vcsctl.cli.main import main
+sys.argv[0] = "vcsctl"
+main()
+"""
+
+
+def test_a_living_node_is_not_forgotten_where_the_clock_is_ahead_and_a_drained_one_stays_so(pair: Pair) -> None:
+    pair.start()
+
+    def an_hour_ahead(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-c", AN_HOUR_AHEAD, "--root", str(pair.desk.root), *arguments]
+        done = subprocess.run(
+            command, env=pair.desk.environment, capture_output=True, text=True, timeout=30, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert an_hour_ahead("drain", "b") == (0, "b: drained\n")
+    code, said = an_hour_ahead("nodes", "forget", "b", "--yes")
+    assert (code, said[:18]) == (5, "vcsctl: b is up; s")
+    pair.b.kill()
+    pair.a.until(lambda: not nodes(pair.desk)["b"]["up"], "its silence is seen")
+    assert an_hour_ahead("nodes", "forget", "b", "--yes")[0] == 0
+    assert list(drains(Paths(str(pair.shared)))) == ["b"]
 
 
 def test_a_node_with_live_runs_is_not_forgotten_and_why_says_what_holds_them(pair: Pair) -> None:

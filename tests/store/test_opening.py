@@ -11,7 +11,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from vcsctl.errors import ForeignFileError
+from vcsctl.store import files, nodes, opening, records
 from vcsctl.store.opening import again_where_stale, is_nfs, open_direct, open_shared
+from vcsctl.store.paths import Paths
 
 DISK = Path(__file__).parent  # what pytest's own temporary directory lies on differs from machine to machine
 
@@ -71,6 +74,34 @@ def test_a_pipe_keeps_nobody_waiting(folder: Path) -> None:
     descriptor = open_shared(str(folder / "pipe"), os.O_RDONLY | os.O_NONBLOCK)
     assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_NONBLOCK
     os.close(descriptor)
+
+
+@pytest.fixture(params=["directory", "pipe", "link"])
+def stranger(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is no record, where the files of its directory are opened as over NFS."""
+    monkeypatch.setitem(opening._is_nfs, folder.stat().st_dev, True)
+    path = folder / f"u.rdeadbeef.{request.param}"
+    match request.param:
+        case "directory":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.symlink_to("/dev/null")
+    return path
+
+
+def test_over_nfs_a_stranger_is_a_fault_of_its_name_alone(stranger: Path) -> None:
+    with pytest.raises(ForeignFileError):
+        files.read(str(stranger))
+    assert list(records.lines_backwards(str(stranger))) == []
+
+
+def test_over_nfs_a_stranger_publishes_no_units(stranger: Path) -> None:
+    folder = stranger.parent / "nodes"
+    folder.mkdir()
+    stranger.rename(folder / "a.units.json")
+    assert nodes.read_units(Paths(str(stranger.parent)), "a") is None
 
 
 def test_what_was_replaced_while_it_was_read_is_read_again() -> None:

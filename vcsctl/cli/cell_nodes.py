@@ -86,10 +86,13 @@ class CellNode:
         return not wanted or self.name in wanted or bool(labels & wanted)
 
 
-def read_nodes(paths: Paths, own: str) -> dict[str, CellNode]:
-    """All known nodes by name: those with a heartbeat and those that published units."""
+def read_nodes(paths: Paths, own: str, offset_s: float | None = None) -> dict[str, CellNode]:
+    """All known nodes by name: those with a heartbeat and those that published units.
+
+    `offset_s`: how far this machine's clock is ahead of the file server's, measured by who acts on what it is told.
+    """
     beats, wishes = nodes.read_states(paths), nodes.drains(paths)
-    now = _server_time(beats, own)
+    now = _server_time(beats, own, offset_s)
     found = {}
     for name in sorted(beats.keys() | nodes.nodes_with_units(paths)):
         beat = beats.get(name)
@@ -99,12 +102,14 @@ def read_nodes(paths: Paths, own: str) -> dict[str, CellNode]:
     return found
 
 
-def _server_time(beats: Mapping[str, Stored[NodeState]], own: str) -> datetime:
-    """The file server's clock as well as a command knows it without writing there: this machine's, less the offset
-    that its own vcsd measured, and no earlier than the newest heartbeat. Some servers let the writer stamp a file, so
-    that of a node whose clock is wrong says nothing."""
+def _server_time(beats: Mapping[str, Stored[NodeState]], own: str, offset_s: float | None) -> datetime:
+    """The file server's clock as well as a command knows it: this machine's, less the offset that was measured now or,
+    without writing there, by this machine's own vcsd, and no earlier than the newest heartbeat. Some servers let the
+    writer stamp a file, so that of a node whose clock is wrong says nothing."""
     now = datetime.now(UTC)
-    if own in beats and (offset_s := beats[own].value.clock_offset_s) is not None:
+    if offset_s is None and own in beats:
+        offset_s = beats[own].value.clock_offset_s
+    if offset_s is not None:
         now -= timedelta(seconds=offset_s)
     return max((now, *(beat.at for beat in beats.values() if abs(beat.value.clock_offset_s or 0.0) < CLOCK_LIMIT_S)))
 

@@ -17,6 +17,7 @@ from vcsctl.cli.tables import listed
 from vcsctl.errors import FAILED, NotRunningError
 from vcsctl.store.nodes import Drain, ask_to_drain, drains
 from vcsctl.store.nodes import resume as take_back
+from vcsctl.store.server_clock import measure_offset
 from vcsctl.vcsd.control import ask
 
 _LOOK_S = 0.1
@@ -82,29 +83,35 @@ def resume(context: Context, node: str) -> None:
         show(f"{node}: resumed")
 
 
-def _look(context: Context, node: str) -> CellNode:
-    found = read_nodes(context.paths, context.config.node).get(node)
+def _look(context: Context, node: str, offset_s: float) -> CellNode:
+    found = read_nodes(context.paths, context.config.node, offset_s).get(node)
     if found is None:
         raise NotRunningError(f"{node} was forgotten meanwhile")
     return found
 
 
+def _ahead_s(context: Context) -> float:
+    """This machine's clock beside the file server's, by which a node is silent; there, who writes a wish may write."""
+    return measure_offset(context.paths.overrides).offset_s
+
+
 def _acknowledged(context: Context, node: str, is_so: Callable[[CellNode], bool]) -> CellNode:
     """The node as it is when it says so in its heartbeat, when it is seen to be silent, or after a beat and a bit."""
-    found = _look(context, node)
+    offset_s = _ahead_s(context)
+    found = _look(context, node, offset_s)
     patience_s = (found.state.heartbeat_s if found.state else 0.0) + _BEYOND_A_BEAT_S
     give_up_s = time.monotonic() + patience_s
     while not is_so(found) and not found.is_silent and time.monotonic() < give_up_s:
         time.sleep(_LOOK_S)
-        found = _look(context, node)
+        found = _look(context, node, offset_s)
     return found
 
 
 def _wait_for_runs(context: Context, node: str) -> None:
     """Until it has acknowledged, or is silent, and no run of it is without an outcome."""
-    began_s, told = time.monotonic(), ""
+    began_s, told, offset_s = time.monotonic(), "", _ahead_s(context)
     while True:
-        found = _look(context, node)
+        found = _look(context, node, offset_s)
         runs = Overview(context).runs_on(node)
         if (found.is_drained or found.is_silent) and not runs:
             show(f"{node}: nothing runs there")

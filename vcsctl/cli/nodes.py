@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vcsctl.cli.cell_nodes import CellNode
+from vcsctl.cli.cell_nodes import CellNode, read_nodes
 from vcsctl.cli.context import Context, in_time, show, show_json
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.show import output_option
@@ -15,7 +15,7 @@ from vcsctl.cli.tables import age, listed, table
 from vcsctl.domain.run import to_text
 from vcsctl.errors import FAILED, RefusedError, UsageError
 from vcsctl.store.nodes import forget as forget_node
-from vcsctl.store.nodes import resume
+from vcsctl.store.server_clock import measure_offset
 from vcsctl.vcsd.control import ask
 
 HEADER = ("NODE", "STATE", "UP FOR", "HOST", "LABELS", "CLOCK", "RUNS", "UNITS")
@@ -120,16 +120,18 @@ def _plain(overview: Overview, node: CellNode) -> dict[str, Any]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def forget(context: Context, node: str, yes: bool) -> None:
-    """Forget a node that is gone for good: its units and its groups count no more."""
-    known = context.node(node)
-    if not known.is_silent:
+    """Forget a node that is gone for good: its units and its groups count no more. If drained, it stays so."""
+    context.node(node)
+    # Silence by the file server's clock: this machine's may be ahead, and has perhaps no vcsd that measured it.
+    offset_s = measure_offset(context.paths.nodes).offset_s
+    known = read_nodes(context.paths, context.config.node, offset_s).get(node)
+    if known is not None and not known.is_silent:
         raise RefusedError(f"{node} is up; stop its vcsd first, and wait until `vcsctl nodes` shows it as silent")
     if runs := Overview(context).runs_on(node):
         raise RefusedError(f"{node} has live runs: {listed(runs)}; `vcsctl why NAME` says what holds their locks")
     if not yes:
         _ask(node)
     forget_node(context.paths, node)
-    resume(context.paths, node)
     context.audit(node=node, did="forget")
     ask(context.where.socket, {"do": "wake"})
     show(f"{node}: forgotten; when its vcsd runs again it is known again")
@@ -138,7 +140,7 @@ def forget(context: Context, node: str, yes: bool) -> None:
 def _ask(node: str) -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"nodes forget: nobody to ask; add --yes to forget {node}")
-    text = f"Forget {node}? Its units and its groups count no more then, and it is not drained any more."
+    text = f"Forget {node}? Its units and its groups count no more then."
     try:
         agreed = click.confirm(text)
     except click.Abort:

@@ -22,6 +22,8 @@ from vcsctl.runners import linux
 
 # What vcsd, a runner or Python itself handles or ignores; a command gets the defaults back.
 _OURS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ)
+_MOST_OPEN_FILES = 1 << 16  # a runner closes every number below it
+_open_files_before: tuple[int, int] | None = None
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -51,6 +53,16 @@ class Command:
     limits: dict[str, tuple[int, int]] = field(default_factory=dict)
     inherited: tuple[int, ...] = ()
     cgroup: str | None = None
+
+
+def raise_open_files() -> None:
+    """As many as this machine lets us: every run keeps a descriptor for each of its locks. Commands get theirs back:
+    a program that waits with select() fails on a number above 1023."""
+    global _open_files_before
+    soft, hard = _open_files_before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def search_path() -> str:
@@ -162,6 +174,9 @@ def _become(command: Command, parent: int, writer: int) -> NoReturn:
         if command.nice is not None:
             step = f"set nice to {command.nice}"
             os.setpriority(os.PRIO_PROCESS, 0, command.nice)
+        if (limit := _open_files_before) is not None:
+            step = "set limit nofile"
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
         for name, limit in command.limits.items():
             step = f"set limit {name}"
             resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), limit)

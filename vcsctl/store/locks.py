@@ -37,7 +37,7 @@ class LockFile:
 def read_lock_file(path: str) -> LockFile | None:
     """None when the lock was never held or its content is damaged."""
     try:
-        descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_shared(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     try:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -27,7 +28,12 @@ _is_nfs: dict[int, bool] = {}  # device → what lies there, as far as this proc
 
 def open_shared(path: str, flags: int, mode: int = 0o777) -> int:
     """As os.open, without leaving a delegation; reading and writing go the usual way."""
-    descriptor = open_direct(path, flags, mode)
+    try:
+        descriptor = open_direct(path, flags, mode)
+    except OSError as error:
+        if error.errno != errno.EINVAL or _is_file(path):
+            raise
+        return os.open(path, flags, mode)  # a directory or a pipe is not opened directly, and leaves no delegation
     if _on_nfs(path):
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & os.O_NONBLOCK)
     return descriptor
@@ -36,6 +42,10 @@ def open_shared(path: str, flags: int, mode: int = 0o777) -> int:
 def open_direct(path: str, flags: int, mode: int = 0o777) -> int:
     """The same, and over NFS what is written goes to the server at once and past this machine's memory."""
     return os.open(path, flags | os.O_DIRECT if _on_nfs(path) else flags, mode)
+
+
+def _is_file(path: str) -> bool:
+    return stat.S_ISREG(os.lstat(path).st_mode)
 
 
 def _on_nfs(path: str) -> bool:

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from vcsctl.errors import UsageError
 _LONGEST = 4096
 _LONGEST_PATH = 107  # the kernel's sun_path, with its final NUL
 _MOST_CLIENTS = 64
+_PATIENCE_S = 2.0  # a command says what it wants at once: who has not by then gives way when the room is needed
 Reply = Callable[[dict[str, Any]], None]
 Handler = Callable[[dict[str, Any], Reply], None]  # replies once, now or later
 
@@ -30,6 +32,8 @@ class Control:
         self._poller = poller
         self._handle = handle
         self._clients: dict[int, socket.socket] = {}
+        self._came_s: dict[int, float] = {}
+        self._unsent: dict[int, tuple[socket.socket, memoryview]] = {}  # the rest of answers that were long
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._server.bind(path)
         os.chmod(path, 0o660)
@@ -37,30 +41,45 @@ class Control:
         poller.register(self._server, select.EPOLLIN)
 
     def take(self, descriptors: list[int]) -> None:
+        """Raises OSError when this machine has no descriptor to give; who was not heard is heard at the next call."""
         for descriptor in descriptors:
-            if descriptor == self._server.fileno():
-                self._accept()
-            elif descriptor in self._clients:
+            if descriptor in self._clients:
                 self._serve(descriptor)
+            elif descriptor in self._unsent:
+                self._send_on(descriptor)
+        if self._server.fileno() in descriptors:
+            self._accept()
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             client, _ = self._server.accept()
-            if len(self._clients) >= _MOST_CLIENTS:
+            self._drop_the_silent()
+            if len(self._clients) + len(self._unsent) >= _MOST_CLIENTS:
                 client.close()
                 return
             client.setblocking(False)
             self._clients[client.fileno()] = client
+            self._came_s[client.fileno()] = time.monotonic()
             self._poller.register(client, select.EPOLLIN)
+
+    def _drop_the_silent(self) -> None:
+        oldest_s = time.monotonic() - _PATIENCE_S
+        for descriptor in [one for one, came_s in self._came_s.items() if came_s < oldest_s]:
+            client = self._clients.pop(descriptor)
+            del self._came_s[descriptor]
+            self._poller.unregister(client)
+            client.close()
 
     def _serve(self, descriptor: int) -> None:
         """A request is one short line: what does not come in one piece is refused."""
         client = self._clients.pop(descriptor)
+        del self._came_s[descriptor]
         self._poller.unregister(client)
 
         def reply(answer: dict[str, Any]) -> None:
-            with client, contextlib.suppress(OSError):
-                client.sendall(json.dumps(answer).encode() + b"\n")
+            self._unsent[descriptor] = (client, memoryview(json.dumps(answer).encode() + b"\n"))
+            self._poller.register(client, select.EPOLLOUT)
+            self._send_on(descriptor)
 
         try:
             request = json.loads(client.recv(_LONGEST))
@@ -70,6 +89,21 @@ class Control:
             self._handle(request, reply)
         else:
             reply({"error": "not a request"})
+
+    def _send_on(self, descriptor: int) -> None:
+        """As much as the client's buffer takes; the rest when it has read that."""
+        client, rest = self._unsent[descriptor]
+        try:
+            rest = rest[client.send(rest) :]
+        except BlockingIOError:
+            return
+        except OSError:  # it has gone
+            rest = rest[:0]
+        self._unsent[descriptor] = (client, rest)
+        if not rest:
+            del self._unsent[descriptor]
+            self._poller.unregister(client)
+            client.close()
 
 
 def ask(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any] | None:

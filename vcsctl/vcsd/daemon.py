@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import select
@@ -15,7 +16,7 @@ import schedule
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
 from vcsctl.errors import RefusedError, StorageError, VcsError
-from vcsctl.runners import cgroups, compiler, linux, oneshot
+from vcsctl.runners import cgroups, compiler, linux, oneshot, spawn
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.supervise import Runs, nudge
 from vcsctl.store import history, state
@@ -52,6 +53,7 @@ class Daemon:
         """Everything that must be right before the first pass. Raises VcsError with the way out."""
         cell, fence_after_s, lock = self._wait_for_storage()
         linux.become_subreaper()
+        spawn.raise_open_files()
         self.poller = select.epoll()
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.poller.register(reader, select.EPOLLIN)
@@ -95,7 +97,7 @@ class Daemon:
             except StorageError as error:
                 if isinstance(error.__cause__, PermissionError):
                     raise  # waiting does not help
-                self._storage_trouble("start", error)
+                self._trouble("start", error)
                 time.sleep(_STORAGE_PAUSE_S)
                 continue
             return cell, fence_after_s, lock
@@ -112,9 +114,13 @@ class Daemon:
         except RefusedError as error:
             self.node.presence.untrusted = str(error)
 
-    def _storage_trouble(self, source: str, error: StorageError) -> None:
-        """Said once, not at every try."""
-        if self._troubles.get(source) != (text := str(error)):
+    def _trouble(self, source: str, error: StorageError | OSError) -> None:
+        """Of the storage, or of this machine: no descriptor or process to be had just now. Said once, not at every
+        try."""
+        text = (
+            str(error) if isinstance(error, StorageError) else f"this machine: {(error.strerror or str(error)).lower()}"
+        )
+        if self._troubles.get(source) != text:
             say(f"{text}; trying again")
         self._troubles[source] = text
 
@@ -135,17 +141,21 @@ class Daemon:
                 self.node.one_pass()
                 if self._troubles.pop("pass", None):
                     self.loop.dirty.update(self.loop.services.by_key)  # what was not looked at meanwhile
-            except StorageError as error:
-                self._storage_trouble("pass", error)
+            except (StorageError, OSError) as error:
+                self._trouble("pass", error)
                 time.sleep(_STORAGE_PAUSE_S)
             pause_s = min(self.loop.pause_s(), max(0.0, self.chores.idle_seconds or 0.0))
             events = looping.wait_for_events(self.poller, pause_s)
             if self.signals in events:
                 os.read(self.signals, 4096)
-            self.control.take(events)
-            self.loop.look_at_adopted(events)
+            if not self._guarded(functools.partial(self._take, events), "events"):
+                time.sleep(_STORAGE_PAUSE_S)
         self._guarded(lambda: self.node.recorder.prune(MOST_PRUNED_AT_ONCE))
         say("stopped; running runs go on")
+
+    def _take(self, events: list[int]) -> None:
+        self.loop.look_at_adopted(events)
+        self.control.take(events)
 
     # The catalog.
 
@@ -169,7 +179,7 @@ class Daemon:
         try:
             summary = compilation.finish()
             self.node.adopt(self._compiled())
-        except VcsError as error:
+        except (VcsError, OSError) as error:
             say(str(error))
             self._reloaded({"error": str(error)})
             return
@@ -194,24 +204,29 @@ class Daemon:
 
     def _plan_chores(self) -> None:
         self.chores = schedule.Scheduler()
-        self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self.node.beat)
+        self.chores.every(max(1, int(self.config.heartbeat))).seconds.do(self._guarded, self._beat)
         self.chores.every(1).seconds.do(self._guarded, lambda: self.node.recorder.prune(MOST_PRUNED_AT_ONCE))
         self.chores.every().hour.do(self._guarded, self._sweep)
         self.chores.every().hour.do(self._guarded, self._prove_storage_again)
         self.chores.every().hour.do(self._guarded, lambda: history.compact_last(self.paths, self.config.node))
         self.chores.every().hour.do(self._guarded, self.node.expire_overrides)
-        self._guarded(self.node.beat)
+        self._guarded(self._beat)
 
-    def _guarded(self, chore: Callable[[], None]) -> bool:
+    def _guarded(self, chore: Callable[[], None], source: str = "") -> bool:
         """A chore that meets failing storage is done again at its next turn."""
-        source = chore.__qualname__
+        source = source or chore.__qualname__
         try:
             chore()
-        except StorageError as error:
-            self._storage_trouble(source, error)
+        except (StorageError, OSError) as error:
+            self._trouble(source, error)
             return False
         self._troubles.pop(source, None)
         return True
+
+    def _beat(self) -> None:
+        if self.node.presence.untrusted:  # an hour is long for what may have passed by now
+            self._guarded(self._prove_storage_again)
+        self.node.beat()
 
     def _sweep(self) -> None:
         for folder in (self.paths.queue, self.paths.overrides, self.paths.nodes, self.paths.running):

@@ -149,7 +149,7 @@ class Loop:
             if woken_by is None or run.descriptor in woken_by:
                 try:
                     self._look_at(run)
-                except StorageError as error:
+                except (StorageError, OSError) as error:
                     self._fault(run.claim.key, str(error))
 
     def _look_at(self, run: Run) -> None:
