@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
 
+LOOK_S = 10.0  # the longest time between a look at the queue and the claim that follows
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -120,10 +122,12 @@ class Forbidden:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A slot that was seen to stand in the queue: whatever becomes of it, somebody was there."""
+    """A slot that stood in the queue: whatever becomes of it, somebody was there."""
 
     key: str
     slot: str
+    from_at: float
+    to_at: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +293,13 @@ def _slots(history: History) -> Iterator[str]:
             yield f"no outcome: slot {due.slot} of {due.key}"
         if len([row for row in found if row.cause != "clock"]) > 1:
             yield f"slot {due.slot} of {due.key} ended more than once: {', '.join(row.id for row in found)}"
+    claimed = {claim.run: claim.at for claim in history.claimed}
     for queued in history.queued:
         for row in rows[queued.key]:
-            if row.cause == "nobody-there" and row.covers(queued.slot):
+            at = claimed.get(row.id, inf)
+            # Whoever decides so looks at the queue, and another may have entered it since.
+            stood = queued.from_at + LOOK_S < at < queued.to_at + LOOK_S
+            if row.cause == "nobody-there" and row.covers(queued.slot) and stood:
                 yield f"slot {queued.slot} of {queued.key} stood in the queue, and {row.id} says that nobody was there"
 
 

@@ -39,7 +39,7 @@ GOOD = History(
     (Forbidden("n1", None, 15.0, 40.0), Forbidden("n2", "a", 0.0)),
     (Disabled("a", 10.5), Disabled("b", 5.0, 19.0)),
     (Entry("a", 1.0, 10.0), Entry("b", 90.0)),
-    (Queued("a", "12:00"), Queued("b", "12:00")),
+    (Queued("a", "12:00", 8.0, 9.0), Queued("b", "12:00", 1.0)),
     calm_from=5.0,
     bound_s=10.0,
     seen_until=99.0,
@@ -51,7 +51,7 @@ def test_a_history_that_keeps_the_promises_is_not_blamed() -> None:
 
 
 BAD = [
-    ("a slot that waited was seen by nobody", {"recorded": (
+    ("a slot that waited was seen by nobody", {"claimed": (*GOOD.claimed, Claimed("b.1+1", 19.0)), "recorded": (
         *ROWS[:2], Recorded("b.1+1", "b", "missed", "nobody-there", "11:58", last="12:00"), ROWS[2])},
      "slot 12:00 of b stood in the queue"),
     ("overlap in a group", {"executions": (replace(FIRST, ended_at=20.1), SECOND)}, "together in group g: a.1"),

@@ -17,6 +17,7 @@ from vcsctl.domain.parsed import Bool, Duration, Parsed
 from vcsctl.errors import StorageError, UsageError
 
 LARGEST_FILE = 1 << 18
+SHORTEST_HEARTBEAT_S = 1.0  # vcsd's chores have their turn once a second
 
 
 def _parse_node_name(value: object) -> str:
@@ -28,6 +29,14 @@ def _parse_node_name(value: object) -> str:
 
 def _parse_fence_after(value: object) -> float | None:
     return None if value == "auto" else values.parse_duration(value)
+
+
+def _parse_heartbeat(value: object) -> float:
+    """What is silent is told by it: a node that said it beats faster than it can would be taken for dead."""
+    seconds = values.parse_duration(value)
+    if seconds < SHORTEST_HEARTBEAT_S:
+        raise ValueError(f"must be {SHORTEST_HEARTBEAT_S:g}s or more, not {values.text_of(value)}")
+    return seconds
 
 
 def _default_node() -> str:
@@ -44,7 +53,7 @@ class Config:
     log_dir: Annotated[str, Parsed(values.parse_path)] = "/var/log/vcs"
     poll: Duration = 1.0
     poll_busy: Duration = 0.2
-    heartbeat: Duration = 5.0
+    heartbeat: Annotated[float, Parsed(_parse_heartbeat)] = 5.0
     fence_after: Annotated[float | None, Parsed(_parse_fence_after)] = None
     fair_after: Duration = 600.0
     cell: Annotated[str | None, Parsed(values.parse_text)] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -83,3 +84,11 @@ def test_init_goes_on_where_another_was_cut_short(fresh: Any) -> None:
     (fresh.shared / "queue").mkdir()
     assert fresh.vcsctl("init").returncode == 0
     assert (fresh.shared / "history").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_init_warns_who_makes_the_cell_in_another_users_directory(fresh: Any) -> None:
+    os.chown(fresh.shared, 12345, -1)
+    done = fresh.vcsctl("init")
+    assert done.returncode == 0
+    assert f"warning: the cell now belongs to uid 0, {fresh.shared} to uid 12345; if vcsd runs" in done.stderr

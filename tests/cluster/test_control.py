@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,15 @@ def test_who_does_not_read_an_answer_keeps_nobody_waiting(served: Served) -> Non
         assert served.ask() == LONG
     served.turn()
     assert served.ask() == LONG
+
+
+def test_who_says_nothing_gives_way(served: Served) -> None:
+    with ExitStack() as stack:
+        for _ in range(64):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(served.path)
+            served.turn()
+        give_up_s = time.monotonic() + PATIENCE_S
+        while (answer := served.ask()) is None:
+            assert time.monotonic() < give_up_s, f"no room within {PATIENCE_S:g} s"
+        assert answer == LONG

@@ -58,6 +58,8 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
         world.scheduler.run(cutoff)
         undisturbed = not faults.kinds & {"push", "clock"} and not operators.kinds & {"disable", "set"}
         due = world.due_slots(cutoff) if undisturbed else []
+        if not undisturbed:
+            world.witness.queued.clear()  # what stood there may have been of another schedule, or of none
         while world.scheduler.now < cutoff + patience_s and not world.witness.is_settled(cutoff - 1.0, due):
             world.scheduler.run(world.scheduler.now + 5.0)
         found = world.violations(due, calm_from=calm_from, bound_s=patience_s, settled_until=cutoff - 1.0)

@@ -63,7 +63,7 @@ class Witness:
         if match := _RECORD.fullmatch(path):
             self._recorded(f"{match[1]}.{match[2]}", match[1], data, is_end=bool(match[3]))
         elif match := _ENTRY.fullmatch(path):
-            self.queued.append(Queued(match[1], json.loads(data)["first"]))
+            self.queued.append(Queued(match[1], json.loads(data)["first"], self._scheduler.now))
         elif match := _UNITS.fullmatch(path):
             self._published(match[1], data)
         elif match := _BEAT.fullmatch(path):
@@ -74,6 +74,9 @@ class Witness:
             self._wished_drained.add(match[1])
 
     def unnamed(self, path: str) -> None:
+        if match := _ENTRY.fullmatch(path):
+            key, now = match[1], self._scheduler.now
+            self.queued = [replace(one, to_at=min(one.to_at, now)) if one.key == key else one for one in self.queued]
         if match := _DRAIN.fullmatch(path):
             self._wished_drained.discard(match[1])
             self.allow(match[1], None, DRAINED)

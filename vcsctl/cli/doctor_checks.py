@@ -63,8 +63,12 @@ class Patient:
 
     @property
     def may_write(self) -> bool:
-        folder = self.paths.probe if os.path.isdir(self.paths.probe) else self.root
-        return os.access(folder, os.W_OK | os.X_OK)
+        return os.access(self.tested, os.W_OK | os.X_OK)
+
+    @property
+    def tested(self) -> str:
+        """Where the proofs are tried."""
+        return self.paths.probe if os.path.isdir(self.paths.probe) else self.root
 
 
 Check = Callable[[Patient], Iterator[Finding]]
@@ -78,7 +82,8 @@ def shared_directory(patient: Patient) -> Iterator[Finding]:
     if not patient.where.root and root.startswith(tuple(f"{folder}/" for folder in _CLEANED)):
         yield "warning", f"{root} lies where old files are cleaned away; move it, for example to /var/lib/vcs/shared"
     if not patient.may_write:
-        yield "skipped", f"{root} cannot be written by uid {os.geteuid()}: {_who_may_test(os.stat(root).st_uid)}"
+        tested = patient.tested
+        yield "skipped", f"{tested} cannot be written by uid {os.geteuid()}: {_who_may_test(os.stat(tested).st_uid)}"
         return
     yield "ok", root
 

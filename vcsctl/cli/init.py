@@ -32,6 +32,10 @@ def init(context: Context) -> None:
     prove_storage(paths.root, allow_nfs3=config.allow_nfs3, fence_after=config.fence_after)
     cell = make_cell(paths)
     context.refuse_another(cell)
+    owner = os.stat(paths.root).st_uid
+    if before is None and owner != os.geteuid():
+        text = f"the cell now belongs to uid {os.geteuid()}, {paths.root} to uid {owner}; if vcsd runs as that one"
+        click.echo(f"warning: {text}, chown -R {owner} {paths.root}", err=True)
     made = "is there already" if before else "made"
     show(f"cell {cell.id}: {made} in {paths.root} (time zone {cell.timezone})")
     if config.cell is None:

@@ -33,7 +33,7 @@ class Runner(BaseRunner):
         steps.reached("locks proved")
         self.started_at = self.machine.now()
         if not self._record_start():
-            return  # an outcome is on record: this claim is over
+            return  # a start of this claim is on record, or that it never began: it is not ours any more
         end = self._start_command()
         if end is None:
             steps.reached("command started")

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from vcsctl.errors import UsageError
 _LONGEST = 4096
 _LONGEST_PATH = 107  # the kernel's sun_path, with its final NUL
 _MOST_CLIENTS = 64
+_PATIENCE_S = 2.0  # a command says what it wants at once: who has not by then gives way when the room is needed
 Reply = Callable[[dict[str, Any]], None]
 Handler = Callable[[dict[str, Any], Reply], None]  # replies once, now or later
 
@@ -30,6 +32,7 @@ class Control:
         self._poller = poller
         self._handle = handle
         self._clients: dict[int, socket.socket] = {}
+        self._came_s: dict[int, float] = {}
         self._unsent: dict[int, tuple[socket.socket, memoryview]] = {}  # the rest of answers that were long
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._server.bind(path)
@@ -50,16 +53,27 @@ class Control:
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             client, _ = self._server.accept()
+            self._drop_the_silent()
             if len(self._clients) + len(self._unsent) >= _MOST_CLIENTS:
                 client.close()
                 return
             client.setblocking(False)
             self._clients[client.fileno()] = client
+            self._came_s[client.fileno()] = time.monotonic()
             self._poller.register(client, select.EPOLLIN)
+
+    def _drop_the_silent(self) -> None:
+        oldest_s = time.monotonic() - _PATIENCE_S
+        for descriptor in [one for one, came_s in self._came_s.items() if came_s < oldest_s]:
+            client = self._clients.pop(descriptor)
+            del self._came_s[descriptor]
+            self._poller.unregister(client)
+            client.close()
 
     def _serve(self, descriptor: int) -> None:
         """A request is one short line: what does not come in one piece is refused."""
         client = self._clients.pop(descriptor)
+        del self._came_s[descriptor]
         self._poller.unregister(client)
 
         def reply(answer: dict[str, Any]) -> None:

@@ -96,7 +96,15 @@ class Daemon:
         self.node.begin(self._compiled())
         hourly = (self._prove_storage_again, self.node.expire_overrides)
         self.turns = Turns(
-            self.node, self.paths, self.config, self.clocks, self.poller, self.wakeup, self.troubles, hourly
+            self.node,
+            self.paths,
+            self.config,
+            self.clocks,
+            self.poller,
+            self.wakeup,
+            self.troubles,
+            hourly,
+            self._prove_untrusted,
         )
         self.wakeup.heed(*_ENDS)  # not before: a share that hangs must not keep them from ending us
         gc.collect()
@@ -170,6 +178,10 @@ class Daemon:
             self.node.presence.untrusted = ""
         except RefusedError as error:
             self.node.presence.untrusted = str(error)
+
+    def _prove_untrusted(self) -> None:
+        if self.node.presence.untrusted:  # an hour is long for what may have passed by now
+            self._prove_storage_again()
 
     def run(self) -> None:
         services = len(self.loop.services.by_key) + len(self.loop.services.apart)

@@ -77,7 +77,7 @@ class Node:
         permits: Permits | None = None,
     ) -> None:
         self.config, self.paths, self._missing = config, paths, missing
-        self._lock, self._locks_can_be_lost = lock, fence_after_s is not None
+        self._lock = lock
         self.faults = Faults()
         self.snapshot = Snapshot({}, ())
         self._schedules_before: dict[str, str | None] = {}  # KEY → digest published before, until the new one is
@@ -225,7 +225,7 @@ class Node:
 
     def beat(self) -> None:
         """Raises RefusedError when another vcsd has this node's name by now."""
-        if self._locks_can_be_lost:
+        if self.loop.launcher.fence_after_s is not None:  # then locks can be lost
             self._lock.keep()
         if self.presence.unpublished or self.peers.forgotten:
             self.publish()

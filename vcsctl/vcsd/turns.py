@@ -79,7 +79,7 @@ class Wakeup:
 
 
 class Turns:
-    """`hourly` are chores of the process's own."""
+    """`hourly` are chores of the process's own, and so is what it does `before_beat`."""
 
     def __init__(
         self,
@@ -91,10 +91,12 @@ class Turns:
         wakeup: Wakeup,
         troubles: Troubles,
         hourly: tuple[Callable[[], None], ...] = (),
+        before_beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.node, self.loop, self.troubles = node, node.loop, troubles
         self._paths, self._config, self._clocks = paths, config, clocks
         self._poller, self._wakeup, self._hourly = poller, wakeup, hourly
+        self._before_beat = before_beat
         self._plan_chores()
 
     def one(self) -> list[int]:
@@ -126,11 +128,15 @@ class Turns:
     def _plan_chores(self) -> None:
         self._chores = schedule.Scheduler()
         guarded = self.troubles.guarded
-        self._chores.every(max(1, int(self._config.heartbeat))).seconds.do(guarded, self.node.beat)
+        self._chores.every(max(1, int(self._config.heartbeat))).seconds.do(guarded, self._beat)
         self._chores.every(1).seconds.do(guarded, self.prune)
         for chore in (self._sweep, self._compact, *self._hourly):
             self._chores.every().hour.do(guarded, chore)
-        guarded(self.node.beat)
+        guarded(self._beat)
+
+    def _beat(self) -> None:
+        self.troubles.guarded(self._before_beat)
+        self.node.beat()
 
     def _compact(self) -> None:
         history.compact_last(self._paths, self._config.node)
