@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from cell import SILENT_AFTER_S, Cell
+from cell import CLOCK_AHEAD, SILENT_AFTER_S, Cell
 from witness import Witness, broken_promises
 
 from vcsctl.domain.daemon import DaemonState, Order
@@ -79,7 +79,8 @@ def switch(cell: Cell, name: str, *, on: bool) -> None:
 
 def broken(cell: Cell, witness: Witness) -> list[str]:
     """What the checker finds, apart from this: a daemon that runs has no outcome yet."""
-    live = [f"no outcome: run {path.stem} " for path in cell.shared.glob("running/*.json")]
+    cells = [cell.shared, *(node.root / "var/lib/vcs/local" for node in cell.nodes.values())]
+    live = [f"no outcome: run {path.stem} " for one in cells for path in one.glob("running/*.json")]
     found = broken_promises(witness, cell.shared, time.monotonic(), [], [])
     return [sentence for sentence in found if not sentence.startswith(tuple(live))]
 
@@ -270,4 +271,17 @@ def test_nodes_restart_a_changed_daemon_one_at_a_time(cell_of: CellOf, witness: 
     after = [until_another_is_up(cell, f"each@{name}", run) for name, run in before.items()]
     began = sorted(witness.begun()[run].execution.began_at for run in after)
     assert all(later - one >= 1.0 for one, later in pairwise(began)), began
+    assert not broken(cell, witness)
+
+
+def test_a_clock_that_is_off_keeps_no_daemon_down(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a")
+    cell["a"].preamble += CLOCK_AHEAD.format(seconds=3600)
+    cell.unit("one", unit(witness, group="g"))
+    cell.start()
+    until_up(cell, "one@a.1")
+    cell["a"].until(lambda: said(cell, "it claims nothing; set it right"), "the clock is noticed")
+    assert quiet(cell, witness)
+    order(cell, "one@a", "restart")
+    until_up(cell, "one@a.2")
     assert not broken(cell, witness)

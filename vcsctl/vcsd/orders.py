@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vcsctl.domain.daemon import Order
 from vcsctl.domain.decision import Decision, Idle
@@ -40,7 +40,6 @@ class Orders:
     decided: Callable[[str, KeyState], Decision]
     is_ours: Callable[[str], bool]
     is_apart: Callable[[str], bool]
-    _waiting: set[str] = field(default_factory=set)  # orders of which it was said that they wait
 
     def carry_out(self) -> set[str]:
         """All that are there and are this node's to carry out; the KEYs that are to be looked at now."""
