@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import signal
 import socket
+import tempfile
 import time
 from pathlib import Path
 
+import pytest
 from rig import Rig
 
 SAY = """
@@ -140,3 +144,26 @@ def test_reload_by_a_command(rig: Rig) -> None:
     (rig.root / "good").touch()
     rig.signal(signal.SIGUSR2)
     rig.until(lambda: (told := rig.told()) and told.last_reload == "reloaded", "it is reloaded")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_daemon_of_another_user_can_say_that_it_is_ready(rig: Rig) -> None:
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # this one may lie where others may not look
+    if python is None:
+        pytest.skip("no python3 that every user may execute")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        rig.daemons = f"{folder}/daemons"
+        rig.start(
+            python,
+            "-c",
+            f"import os, time{SAY}say('READY=1'); time.sleep(1000)",
+            ready="notify",
+            user="nobody",
+            working_directory="/",
+        )
+        told = rig.until_phase("up")
+        assert (Path("/proc") / str(told.pid)).stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        rig.stop()
+        rig.until_over()
+        assert not (Path(rig.daemons) / "d.1.notify").exists()

@@ -108,7 +108,7 @@ class SimulatedMachine(Machine):
         self._scheduler.sleep(0.001 + self._conduct.hangs_s)
         return Prepared(unit, variables, inherited, self._conduct)
 
-    def start(self, command: Any) -> None:
+    def execute(self, command: Any, within_s: float | None) -> None:
         over = self._began(self._job, self._decided_at)
         process = self._spawn("command", command.inherited, over)
         conduct = self._conduct

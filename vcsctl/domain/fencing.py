@@ -21,6 +21,11 @@ def may_start(since_proof_s: float, fence_after_s: float | None) -> bool:
     return fence_after_s is None or since_proof_s < fence_after_s / 2
 
 
+def start_within(since_proof_s: float, fence_after_s: float | None) -> float | None:
+    """Seconds in which it must have been executed by then; None: it may take its time."""
+    return None if fence_after_s is None else max(0.0, fence_after_s / 2 - since_proof_s)
+
+
 def action(since_proof_s: float, fence_after_s: float | None) -> Action:
     """TERM after half the lease without proof, KILL after two thirds, whatever the unit's stop_timeout."""
     if fence_after_s is None or since_proof_s < fence_after_s / 2:

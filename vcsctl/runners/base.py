@@ -135,9 +135,13 @@ class BaseRunner:
             self._signal_stop()
         elif cause == "storage" != self.stopping.cause:
             self.stopping = Stopping(cause, why, min(self.stopping.kill_at_s, kill_at_s))
+            self._hurry_stop()
 
     def _signal_stop(self) -> None:
         self.machine.signal_everything(getattr(signal, f"SIG{self.job.unit.stop_signal}"))
+
+    def _hurry_stop(self) -> None:
+        """The KILL of a stop that has begun comes sooner now."""
 
     def _end(self, cause: str, why: str, code: int | None = None, ran_s: float | None = None) -> End:
         """`ran_s`: None when nothing was executed."""

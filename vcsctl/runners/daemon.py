@@ -223,6 +223,9 @@ class Runner(BaseRunner):
             self.life.may_extend_stop = self.stopping.cause != "storage"
             self.life.stop(self.stopping.kill_at_s)
 
+    def _hurry_stop(self) -> None:
+        self._signal_stop()  # the signal is sent once
+
     def _pause_s(self) -> float:
         """How long nothing needs to be done unless something happens."""
         now_s = self.machine.monotonic()

@@ -74,8 +74,9 @@ class Machine:
     def prepare(self, unit: Unit, variables: dict[str, str], inherited: tuple[int, ...]) -> spawn.Command:
         return spawn.prepare(unit, variables, inherited, self.cgroup)
 
-    def start(self, command: spawn.Command) -> None:
-        self._command = spawn.start(command)
+    def execute(self, command: spawn.Command, within_s: float | None) -> None:
+        """Raises CannotStartError when that is not done in time."""
+        self._command = spawn.start(command, within_s)
 
     def reap(self) -> bool:
         """Collects what has ended; whether anything the command started is left."""

@@ -53,7 +53,7 @@ class Runner(BaseRunner):
             if not fencing.may_start(self.proofs.age_s(), job.fence_after_s):
                 return self._end("storage", "the storage took too long to answer before the start")
             started_s = self.machine.monotonic()
-            self.machine.start(command)
+            self.machine.execute(command, fencing.start_within(self.proofs.age_s(), job.fence_after_s))
             self.started_s = started_s
         except (spawn.CannotStartError, OSError) as error:
             return self._end("cannot-start", str(error))

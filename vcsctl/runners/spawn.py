@@ -12,6 +12,7 @@ import grp
 import os
 import pwd
 import resource
+import select
 import signal
 import sys
 import threading
@@ -146,6 +147,11 @@ class Beginning:
     pid: int
     descriptor: int
 
+    def is_decided(self, within_s: float) -> bool:
+        poller = select.poll()
+        poller.register(self.descriptor, select.POLLIN)
+        return bool(poller.poll(max(0.0, within_s) * 1000))
+
     def fault(self) -> str:
         """Waits for it: empty when the command was executed, else why not. To be called once."""
         with open(self.descriptor, "rb") as pipe:
@@ -154,9 +160,15 @@ class Beginning:
         return f"cannot {step}: {os.strerror(int(number)).lower()}" if report else ""
 
 
-def start(command: Command) -> int:
-    """The pid of the executed command. Raises CannotStartError when it could not be executed."""
+def start(command: Command, within_s: float | None = None) -> int:
+    """The pid of the executed command. Raises CannotStartError when it could not be executed, or not in time: a
+    working directory or a program on a mount that does not answer may take for ever."""
     beginning = begin(command)
+    if within_s is not None and not beginning.is_decided(within_s):
+        linux.kill(beginning.pid, signal.SIGKILL)  # who waits for a network's file system can be killed
+        os.close(beginning.descriptor)
+        os.waitpid(beginning.pid, 0)
+        raise CannotStartError(f"not executed within {within_s:.0f} s: its directory or program does not answer")
     if fault := beginning.fault():
         os.waitpid(beginning.pid, 0)
         raise CannotStartError(fault)
