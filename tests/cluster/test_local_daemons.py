@@ -69,6 +69,11 @@ class Kept:
         return [*keeper[:1], *[pid for pid in _children(keeper[0]) if "vcsctl" in _command(pid)][:1]]
 
 
+def _published(cell: Cell, node: str) -> str:
+    path = Path(cell.paths.node_daemons(node))
+    return path.read_text() if path.exists() else ""
+
+
 def _children(pid: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -280,6 +285,7 @@ def test_orders_reach_a_daemon_that_needs_no_share(cell_of: CellOf) -> None:
     kept = Kept.__new__(Kept)
     kept.node, kept.file = cell["a"], cell["a"].root / "keeps.pid"
     first = kept.until_up()
+    cell["b"].until(lambda: f'"pid":{first}' in _published(cell, "a"), "b can read that it is up")
     done = cell["b"].vcsctl("restart", "keeps", "--node", "a")
     assert done.returncode == 0, done
     second = kept.until_up(other_than=first)
