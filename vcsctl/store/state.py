@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from vcsctl.domain.daemon import Order
 from vcsctl.domain.run import Claim, End, Started, StopRequest
+from vcsctl.errors import StorageError
 from vcsctl.store import codec, files, records
-from vcsctl.store.paths import ASIDE_SUFFIX, CLAIM, END, RESET, STARTED, STOP, TEMPORARY_PREFIX, Paths
+from vcsctl.store.paths import ASIDE_SUFFIX, CLAIM, END, RESET, STARTED, STOP, TEMPORARY_PREFIX, Paths, is_part
 from vcsctl.store.records import Faults, Stored
 
 T = TypeVar("T")
@@ -202,6 +203,13 @@ class StateReader:
 def read_key(paths: Paths, key: str, faults: Faults) -> KeyState:
     """Once, for a command."""
     return StateReader(paths, faults).read(key)
+
+
+def keys_on_record(paths: Paths) -> set[str]:
+    """Those of units, and those that left records though their unit is gone; none where they cannot be listed."""
+    with contextlib.suppress(StorageError):
+        return {name for name in files.names(paths.states) if is_part(name)}
+    return set()
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

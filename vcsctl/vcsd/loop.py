@@ -20,9 +20,9 @@ from vcsctl.domain.unit import Daemon
 from vcsctl.errors import StorageError
 from vcsctl.runners import linux
 from vcsctl.runners.supervise import Run, Runs
-from vcsctl.store import queue, records
+from vcsctl.store import queue, records, state
 from vcsctl.store.overrides import OverridesReader
-from vcsctl.store.paths import Paths, is_part
+from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, QueueReader
 from vcsctl.store.records import Faults
 from vcsctl.store.state import KeyState
@@ -223,6 +223,8 @@ class Loop:
             self._own_fault(key, error)
             return Idle(key, "not decided")
         self._undecided.discard(key)
+        if found.run is not None and found.end is not None and self.recorder.is_behind(key, found.run.value.fence):
+            self._ended.append(key)  # between two looks, and no event told of it
         takes_slots = isinstance(decision, Close) or (isinstance(decision, Start) and decision.plan.slot is not None)
         if takes_slots and not self.clocks.settled():
             return Idle(key, "the clock was set a moment ago", now + timedelta(seconds=_RETRY_AFTER_S))
@@ -388,13 +390,6 @@ class Loop:
 
     def start_over(self, keys: Iterable[str]) -> None:
         """At start-up: every KEY is looked at once, every record that has no history gets it."""
-        for key in state_keys(self.paths, keys):
+        for key in set(keys) | state.keys_on_record(self.paths):
             self.recorder.record(key)
             self.dirty.add(key)
-
-
-def state_keys(paths: Paths, keys: Iterable[str]) -> set[str]:
-    """The KEYs of the units, and those that left records though their unit is gone."""
-    with contextlib.suppress(OSError):
-        return set(keys) | {name for name in os.listdir(paths.states) if is_part(name)}
-    return set(keys)

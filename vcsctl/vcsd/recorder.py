@@ -51,6 +51,10 @@ class Recorder:
         self._faults.forget(self._paths.history_folder(key.partition("@")[0]))
         return written
 
+    def is_behind(self, key: str, number: int) -> bool:
+        """Whether a finished number was not looked at yet."""
+        return self._recorded.get(key, 0) < number
+
     def _record(self, key: str) -> list[Row]:
         known = self._recorded.get(key)
         new_rows: list[Row] = []
