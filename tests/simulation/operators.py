@@ -13,7 +13,7 @@ from tests.simulation.world import World
 from vcsctl.domain.effective import changed_by
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import Claim, Request, StopRequest
-from vcsctl.store import queue, running, state
+from vcsctl.store import history, queue, running, state
 from vcsctl.store.override_change import change_override
 from vcsctl.store.records import Faults
 
@@ -79,20 +79,26 @@ class Operators:
                 identity = queued.request.id
                 queue.cancel(world.paths, key, identity)
                 world.wake(node)
-                started = self._really_started(key, lambda claim, identity=identity: identity in claim.requests)  # type: ignore[misc]
+                started = self._really_started(
+                    key, lambda claim, identity=identity: identity in claim.requests, identity
+                )  # type: ignore[misc]
                 world.tell(f"{identity}: {'already started' if started else 'cancelled'}")
                 if not started:
                     world.witness.withdrawn.append(Withdrawn(identity, world.scheduler.now))
 
         world.ask(work, node)
 
-    def _really_started(self, key: str, is_it: Callable[[Claim], bool]) -> bool:
+    def _really_started(self, key: str, is_it: Callable[[Claim], bool], identity: str | None = None) -> bool:
+        """A claim of a request may have been followed by another by now: then its row is in the history."""
         world = self.world
         give_up = world.scheduler.now + 10.0
         while True:
             found = state.read_key(world.paths, key, Faults())
             if found.run is None or not is_it(found.run.value):
-                return False
+                return identity is not None and any(
+                    row.is_run and row.cause != "recalled" and identity in row.requests
+                    for row in history.read(world.paths, key.partition("@")[0])
+                )
             if found.end is not None:
                 return found.end.value.cause != "recalled"
             if found.began or world.scheduler.now > give_up:

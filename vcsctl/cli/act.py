@@ -23,6 +23,7 @@ from vcsctl.vcsd.control import ask
 
 _LOOK_S = 0.05
 _CERTAIN_AFTER_S = 10.0
+_LOOK_BACK_ROWS = 100  # a command takes seconds, in which a service has few runs
 
 
 @click.command()
@@ -155,8 +156,8 @@ def cancel(context: Context, name: str, node: str | None) -> None:
     ask(context.where.socket, {"do": "wake"})
     too_late = []
     for request in requests:
-        if claim := _started_with(context, request.key, request.id):
-            too_late.append(f"already started {claim.run_id}; stop it with: vcsctl stop {name}")
+        if run_id := _started_with(context, request.key, request.id):
+            too_late.append(f"already started {run_id}; stop it with: vcsctl stop {name}")
         else:
             show(f"{request.id}: cancelled")
     if too_late:
@@ -169,9 +170,13 @@ def _waiting(context: Context, name: str) -> list[queue.Pending]:
     return [pending[key] for key in sorted(pending) if service_of(key) == name]
 
 
-def _started_with(context: Context, key: str, request_id: str) -> Claim | None:
-    """A claim that was faster than the mark."""
-    return really_started(context, key, lambda claim: request_id in claim.requests)
+def _started_with(context: Context, key: str, request_id: str) -> str | None:
+    """The run whose claim was faster than the mark. It may be over by now, and the next one begun."""
+    if claim := really_started(context, key, lambda claim: request_id in claim.requests):
+        return claim.run_id
+    newest = islice(history.read(context.paths, service_of(key)), _LOOK_BACK_ROWS)
+    ran = (row.id for row in newest if row.is_run and row.cause != "recalled" and request_id in row.requests)
+    return next(ran, None)
 
 
 def really_started(context: Context, key: str, is_it: Callable[[Claim], bool]) -> Claim | None:
