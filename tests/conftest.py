@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from sites import Site
 
-
 # Who starts the tests in the background has interrupts ignored, and so would every command that they interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
