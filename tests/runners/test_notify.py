@@ -94,6 +94,34 @@ def test_a_main_process_that_is_none_of_its_own_is_refused(rig: Rig) -> None:
     assert rig.until_phase("up").pid != os.getpid()
 
 
+@pytest.mark.parametrize("pid", ["9" * 4088, "", "-1", "1.5", "\u0663", str(2**31)])
+def test_a_main_process_that_cannot_be_one_harms_nobody(rig: Rig, pid: str) -> None:
+    program = rig.script(SAY + f'say("MAINPID={pid}")\nsay("READY=1")\nuntil("never")')
+    rig.start(*program, ready="notify")
+    assert rig.until_phase("up").pid
+
+
+def test_a_daemon_that_sends_descriptors_is_answered_by_their_end(rig: Rig) -> None:
+    """As sd_notify_barrier(3): it waits until its runner has taken what it said before."""
+    program = rig.script(
+        SAY
+        + """
+import array
+reader, writer = os.pipe()
+rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writer]))
+line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+line.connect(os.environ["NOTIFY_SOCKET"])
+line.sendmsg([b"BARRIER=1"], [rights])
+os.close(writer)
+assert os.read(reader, 1) == b""
+say("READY=1")
+until("never")
+"""
+    )
+    rig.start(*program, ready="notify")
+    assert rig.until_phase("up").restarts == 0
+
+
 def test_the_watchdog_stops_one_that_falls_silent(rig: Rig) -> None:
     program = rig.script(
         SAY

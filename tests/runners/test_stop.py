@@ -92,3 +92,11 @@ def test_its_state_is_told_again_when_the_folder_was_removed(rig: Rig) -> None:
     shutil.rmtree(rig.daemons)
     os.kill(first.pid, signal.SIGKILL)
     assert rig.until_phase("up").restarts == 1
+
+
+def test_one_that_cannot_be_started_can_be_stopped(rig: Rig) -> None:
+    rig.start("/no/such/program", restart_delay=600.0, restart_max_delay=600.0)
+    told = rig.until_phase("waiting")
+    assert told.last_exit == "program missing: /no/such/program"
+    rig.stop()
+    assert rig.until_over().cause == "stop-requested"

@@ -123,6 +123,7 @@ class Runner(BaseRunner):
             self.was_ready = self.reload_wanted = False
             self.life = Life(self.machine, self.unit, commands)
         except (spawn.CannotStartError, OSError) as error:
+            self.proofs.watch(fencing.proof_period(self.job.fence_after_s))  # a stop must be seen, and the locks proved
             self._after(Exit("cannot-start", str(error), began_s, self.machine.monotonic()))
             return
         if self.starts == 0:
@@ -174,6 +175,7 @@ class Runner(BaseRunner):
         match decision:
             case Restart(delay_s=delay_s):
                 self.next_start_s = self.machine.monotonic() + delay_s
+                self.shown = replace(self.shown, next_start_at=self.machine.now() + timedelta(seconds=delay_s))
             case GiveUp():
                 self.give_up = decision
 
@@ -264,9 +266,6 @@ class Runner(BaseRunner):
         pid = self.machine.main if life is not None and self.machine.status is None else 0
         if (phase, pid) != (self.shown.phase, self.shown.pid):
             self.shown = replace(self.shown, phase=phase, pid=pid, since=self.machine.now())
-        waits = phase == "waiting"
-        in_s = timedelta(seconds=max(0.0, self.next_start_s - now_s))
-        next_start_at = self.shown.next_start_at or self.machine.now() + in_s if waits else None
         self.shown = replace(
             self.shown,
             began_at=life.began_at if life else None,
@@ -274,7 +273,7 @@ class Runner(BaseRunner):
             says=life.says if life else "",
             healthy=life.healthy if life else None,
             health_why=life.health_why if life else "",
-            next_start_at=next_start_at,
+            next_start_at=self.shown.next_start_at if phase == "waiting" else None,
         )
         if self.job.daemons is None or self.shown == self.told:
             return

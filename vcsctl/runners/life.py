@@ -19,6 +19,7 @@ from vcsctl.runners.probes import Question, describe
 from vcsctl.runners.spawn import Command
 
 _READY_TIMEOUT_S = 5.0
+_LONGEST_EXTENSION_S = 3600.0  # by one message: a mistake in it must not keep a stop from ending
 _LONGEST_STATUS = 200
 _FIRST_READY_PAUSE_S, _LONGEST_READY_PAUSE_S = 0.1, 1.0
 
@@ -170,8 +171,8 @@ class Life:
         """Of one of its own processes."""
         now_s = self._machine.monotonic()
         fields = message.fields
-        if fields.get("MAINPID", "").isdecimal():
-            self._machine.set_main(int(fields["MAINPID"]))
+        if (pid := message.main_pid()) is not None:
+            self._machine.set_main(pid)
         if "STATUS" in fields:
             text = fields["STATUS"][:_LONGEST_STATUS]
             self.says = "".join(letter if letter.isprintable() else " " for letter in text)
@@ -189,7 +190,7 @@ class Life:
             elif fields.get("WATCHDOG") == "trigger":
                 self._fail("unhealthy", "unhealthy: it said WATCHDOG=trigger")
         if (extra_s := message.seconds("EXTEND_TIMEOUT_USEC")) is not None:
-            self._extend(now_s + extra_s)
+            self._extend(now_s + min(extra_s, _LONGEST_EXTENSION_S))
 
     def _extend(self, until_s: float) -> None:
         """Of the limit that is running: for stopping, for starting, or for its life."""

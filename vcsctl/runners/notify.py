@@ -6,7 +6,6 @@ and only those of the run's own processes count.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import os
 import socket
@@ -17,9 +16,9 @@ from vcsctl.runners import linux
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _LONGEST = 4096
-_MOST_DESCRIPTORS = 64
 _MOST_AT_ONCE = 256  # a daemon that never stops talking does not keep its runner from everything else
 _LONGEST_PATH = 107
+_LONGEST_PID = 10  # digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,10 @@ class Message:
     pid: int
     is_own: bool
     fields: dict[str, str]
+
+    def main_pid(self) -> int | None:
+        text = self.fields.get("MAINPID", "")
+        return int(text) if text.isdecimal() and len(text) <= _LONGEST_PID else None
 
     def seconds(self, name: str) -> float | None:
         """The value of a field in microseconds."""
@@ -71,19 +74,17 @@ class Listener:
         """What has come since. To be asked before the dead are collected: they are no longer known then."""
         messages = []
         for _ in range(_MOST_AT_ONCE):
-            space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
             try:
+                # No room for descriptors: the kernel drops them, which is the answer to BARRIER=1. To close one that a
+                # stranger sent could wait for his file system.
+                space = socket.CMSG_SPACE(_CREDENTIALS.size)
                 data, ancillary, _, _ = self._socket.recvmsg(_LONGEST, space, socket.MSG_CMSG_CLOEXEC)
             except OSError:  # nothing more
                 break
             pid = 0
             for level, kind, content in ancillary:
-                if level != socket.SOL_SOCKET:
-                    continue
-                if kind == socket.SCM_CREDENTIALS:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     pid = _CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0]
-                elif kind == socket.SCM_RIGHTS:
-                    _close_all(content)  # to close it is the answer to BARRIER=1
             messages.append(Message(pid, linux.descends_from(pid, os.getpid()), parse(data)))
         return messages
 
@@ -92,14 +93,6 @@ class Listener:
         if self._path is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
-
-
-def _close_all(content: bytes) -> None:
-    descriptors = array.array("i")
-    descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
 
 
 def parse(data: bytes) -> dict[str, str]:

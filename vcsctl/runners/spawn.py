@@ -23,7 +23,16 @@ from vcsctl.domain.unit import Unit
 from vcsctl.runners import cgroups, linux
 
 # What vcsd, a runner or Python itself handles or ignores; a command gets the defaults back.
-_OURS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ)
+_OURS = (
+    signal.SIGCHLD,
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+)
 _MOST_OPEN_FILES = 1 << 16  # a runner closes every number below it
 _open_files_before: tuple[int, int] | None = None
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -96,11 +96,19 @@ class Keeper:
         if self._lock is None:
             self._lock = _take(Paths(self._where.local_cell).keeper_lock())
         former = signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)  # until it can take them
-        parent, pid = os.getpid(), linux.fork()
-        if pid == 0:
-            _keep(Local(self._where, self._config, self._machine, cell), parent, self._lock.descriptor)
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
-        self._pid, self._descriptor = pid, os.pidfd_open(pid)
+        try:
+            parent, pid = os.getpid(), linux.fork()
+            if pid == 0:
+                _keep(Local(self._where, self._config, self._machine, cell), parent, self._lock.descriptor)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except OSError:  # one that nobody watches would be in the way of the next
+            linux.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        self._pid = pid
 
     def _tell(self, number: int) -> None:
         if self._descriptor is not None:

@@ -108,8 +108,11 @@ class Orders:
                 request = StopRequest(order.by, order.node, order.reason)
                 if down and not _is_pause(decision):
                     return f"it is down: {decision.why}"
-                # Another wish may lie there, by which it ended: then it waits for the run that follows.
-                return "it stays down" if state.write_stop(self.paths, run.key, run.fence, request) else None
+                # Another wish may lie there, by which it ended: then it waits for the run that follows. And so it does
+                # when that began meanwhile, on a node that did not see the wish.
+                if not state.write_stop(self.paths, run.key, run.fence, request):
+                    return None
+                return "it stays down" if self.state(run.key).fence == found.fence else None
             case "restart":
                 if down and not _is_pause(decision):
                     state.write_reset(self.paths, run.key, run.fence, order)
