@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from sites import Site
 
-# Who starts the tests in the background has interrupts ignored, and so would every command that they interrupt.
+# Who starts the tests in the background, or by nohup, has these ignored, and so would every command that they are sent to.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # the tests themselves go on
 
 
 @pytest.fixture(scope="session")

@@ -88,9 +88,10 @@ class Mirror:
         keys = {service.key for service in self.services.apart.values()}
         ordered = {one.value.id: one.value for one in daemons.orders(self.shared, self.faults) if one.value.key in keys}
         taken = {one.value.id for one in daemons.orders(self.local, Faults())}
-        for identity, order in list(self._under_way.items()):
-            if identity in taken and identity in ordered:
-                continue
+        over = [one for one in self._under_way if one not in taken or one not in ordered]
+        if over and not self._is_the_share():
+            return True
+        for identity, order in [(identity, self._under_way[identity]) for identity in over]:
             # It was carried out here, or taken back there.
             daemons.carried_out(self.local if identity in taken else self.shared, order.key, order.id)
             del self._under_way[identity]
