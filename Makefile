@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test packages-test check bench sim chaos systemd lab clean
+.PHONY: run test hard-times packages-test check bench sim chaos systemd lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,10 @@ run: $(VENV)/.made
 
 test: $(VENV)/.made
 	$(VENV)/bin/python -m pytest
+
+# A thousand launches in a row and two hundred kills of vcsd; `make test` does a quarter of each.
+hard-times: $(VENV)/.made
+	VCS_LAUNCHES=1000 VCS_KILLS=200 $(VENV)/bin/python -m pytest tests/cluster/test_hard_times.py -k "again_and_again or random_instants"
 
 # The examples with the distribution's FreeRADIUS and Kamailio under a real vcsd, as root; installs them where they are missing.
 packages-test: $(VENV)/.made
