@@ -206,10 +206,13 @@ def test_killed_after_any_step_it_is_recorded_once_and_the_group_goes_on(
     assert not seen(cell, witness, "b")
 
     assert not waiting(cell)
+    node = cell["b"]
+    node.until(lambda: any(row["id"].startswith("lock@b") for row in node.history("lock")), "its own run is recorded")
     if step in ("locks taken", "claim drafted", "run indexed"):
-        assert len(cell["b"].history("lock")) == 1  # nothing was claimed
+        assert len(node.history("lock")) == 1  # nothing was claimed
         return
-    (row,) = [row for row in cell["b"].history("lock") if row["id"] == "lock@a-1.1"]
+    node.until(lambda: any(row["id"] == "lock@a-1.1" for row in node.history("lock")), "the killed one is recorded")
+    (row,) = [row for row in node.history("lock") if row["id"] == "lock@a-1.1"]
     print(f"\n{step}: {row['outcome']}: {row['why']}")
     if step in steps.CLAIM or step == "locks proved":
         assert row["cause"] == "recalled" or step == "locks proved"
