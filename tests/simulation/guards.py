@@ -129,7 +129,7 @@ class Guard:
     breaks: tuple[str, ...]
 
 
-_TWICE = ("executed twice", "several runs of slot")
+_TWICE = ("executed twice", "several runs of slot", "request ")  # a request ends once
 GUARDS = {
     "the lock": Guard(no_lock, ("together in",)),
     "the decision again under the lock": Guard(no_decision_under_the_lock, _TWICE),
