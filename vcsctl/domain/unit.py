@@ -265,11 +265,6 @@ _SEEN_BY_THE_PROCESS = (
 )
 
 
-def process_of(unit: Unit) -> tuple[Any, ...]:
-    """Two units of one service whose processes cannot tell them apart have equal ones."""
-    return tuple(getattr(unit, key) for key in _SEEN_BY_THE_PROCESS)
-
-
 def seen_changes(before: Unit, after: Unit) -> tuple[str, ...]:
     """The keys by which the processes of two units of one service can tell them apart."""
     return tuple(key for key in _SEEN_BY_THE_PROCESS if getattr(before, key) != getattr(after, key))

@@ -69,7 +69,7 @@ class Outcomes:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._file = f"{paths.root}/copied.json"
+        self._file = paths.copied()
         self._read: dict[str, int] | None = None  # path within the history → bytes that were copied
 
     def new(self) -> tuple[list[Row], dict[str, int]]:

@@ -64,6 +64,10 @@ class Paths:
     def folder(self, name: str) -> str:
         return f"{self.root}/{name}"
 
+    def copied(self) -> str:
+        """In the cell of one machine: how much of its history is in the shared one."""
+        return f"{self.root}/copied.json"
+
     def keeper_lock(self) -> str:
         """In the cell of one machine: whose vcsd works there."""
         return f"{self.root}/locks/keeper"
