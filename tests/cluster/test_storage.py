@@ -15,6 +15,7 @@ import pytest
 from cell import Cell, signal_each
 from witness import Witness, broken_promises
 
+from vcsctl.store import locks
 from vcsctl.store.cell import make_cell
 
 MANUAL = "schedule: periodical\nperiod: 60\nenabled: false\n"
@@ -146,3 +147,24 @@ def test_locks_that_a_hung_node_loses_go_to_another_when_its_command_is_dead(cel
         until_all_is_said = time.monotonic() + 2  # the runner of on-a.1, too, finds its outcome on record
         cell["a"].until(lambda: time.monotonic() > until_all_is_said, "a has had its turns")
         assert len(cell["b"].history("on-a")) == 1
+
+
+def test_a_node_whose_own_lock_is_not_let_go_claims_nothing_until_it_is(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", configuration=f"fence_after: {FENCE_S:g}s\n")
+    cell.unit("job", f"{MANUAL}exec: {witness.command()}\n")
+    node = cell["a"]
+    with mounted(cell, "a") as mount:
+        cell.start()
+        mount.end()
+        left = locks.try_lock(cell.paths.node_lock("a"))  # as a server would that never heard of the release
+        assert left is not None
+        node.until(lambda: "node a claims nothing" in node.log(), "vcsd has lost its lock")
+        mount.mount()
+        node.until(lambda: "its last holder was this vcsd" in node.log(), "vcsd has met it")
+        node.request("job")
+        node.until(lambda: "job: node a claims nothing" in node.log(), "the job waits")
+        assert node.vcsd is not None
+        assert (node.vcsd.poll(), witness.begun()) == (None, {})
+        left.close()
+        node.until(lambda: node.history("job"), "vcsd carries on")
+        assert [row["outcome"] for row in node.history("job")] == ["ok"]

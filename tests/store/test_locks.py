@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vcsctl.errors import RefusedError
+from vcsctl.errors import RefusedError, StorageError
 from vcsctl.store import locks
 from vcsctl.store.cell import make_cell
 from vcsctl.store.paths import Paths
@@ -41,6 +41,11 @@ def lost(lock: locks.NodeLock, path: str) -> None:
     """As after a lease that ran out: the lock is free, and its descriptor fails at every write."""
     assert lock._lock is not None
     locks.filelock.unlock_descriptor(lock._lock.descriptor)
+    fails(lock, path)
+
+
+def fails(lock: locks.NodeLock, path: str) -> None:
+    assert lock._lock is not None
     read_only = os.open(path, os.O_RDONLY)
     os.dup2(read_only, lock._lock.descriptor)
     os.close(read_only)
@@ -52,7 +57,9 @@ def test_a_nodes_lock_that_was_lost_is_taken_anew(tmp_path: Path) -> None:
     lock, path = locks.NodeLock(paths, "bill1"), paths.node_lock("bill1")
     lock.take()
     lock.keep()
-    assert locks.read_lock_file(path) == locks.LockFile(1, f"bill1 pid {os.getpid()}")
+    signed = locks.read_lock_file(path)
+    assert signed is not None
+    assert (signed.fence, signed.holder.startswith(f"bill1 pid {os.getpid()} ")) == (1, True)
     lost(lock, path)
     free = locks.try_lock(path)
     assert free is not None
@@ -71,3 +78,19 @@ def test_a_node_whose_lock_was_lost_to_another_vcsd_is_refused(tmp_path: Path) -
     with pytest.raises(RefusedError, match="another vcsd runs as node bill1"):
         lock.keep()
     other.keep()
+
+
+def test_a_nodes_own_lock_that_the_server_has_not_let_go_is_not_taken_for_another_vcsds(tmp_path: Path) -> None:
+    paths = Paths(str(tmp_path))
+    make_cell(paths)
+    lock, path = locks.NodeLock(paths, "bill1"), paths.node_lock("bill1")
+    lock.take()
+    assert lock._lock is not None
+    at_the_server = os.dup(lock._lock.descriptor)  # as when a soft mount gave up the proof, and then the release
+    fails(lock, path)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="its last holder was this vcsd"):
+            lock.keep()
+    os.close(at_the_server)
+    lock.keep()
+    assert locks.try_lock(path) is None

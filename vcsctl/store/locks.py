@@ -13,6 +13,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
+from typing import NoReturn
 
 import filelock
 
@@ -111,17 +112,19 @@ class NodeLock:
     def __init__(self, paths: Paths, node: str) -> None:
         self._paths = paths
         self._node = node
+        self._holder = ""  # what we have signed with
         self._lock: HeldLock | None = None
 
     def take(self) -> None:
         """Raises RefusedError while another vcsd has it."""
-        lock = try_lock(self._paths.node_lock(self._node))
+        path = self._paths.node_lock(self._node)
+        lock = try_lock(path)
         if lock is None:
-            raise RefusedError(
-                f"another vcsd runs as node {self._node}; stop it, or give this one another name in vcs.yaml"
-            )
+            self._refuse_another(path)
         try:
-            lock.write(lock.next_fence(), f"{self._node} pid {os.getpid()}")
+            # Two machines may have one pid: each lock is signed once in the world.
+            self._holder = self._holder or f"{self._node} pid {os.getpid()} {os.urandom(4).hex()}"
+            lock.write(lock.next_fence(), self._holder)
         except BaseException:
             lock.close()  # else the next try would meet our own lock and believe in another vcsd
             raise
@@ -130,7 +133,7 @@ class NodeLock:
     def keep(self) -> None:
         """Takes it anew when it was lost: a file server gives away what it has not heard of for a lease.
 
-        Raises RefusedError when another vcsd was faster.
+        Raises RefusedError when another vcsd was faster, StorageError while nobody can tell.
         """
         lock, self._lock = self._lock, None
         if lock is not None:
@@ -145,6 +148,20 @@ class NodeLock:
             self.take()
         else:
             self._lock = lock
+
+    def _refuse_another(self, path: str) -> NoReturn:
+        """Who takes it signs it before doing anything else. Where a call gives up (a soft mount), a proof may fail
+        although the lock is ours, and its release may never arrive: then we meet ourselves."""
+        with named_faults("read the lock", path):
+            found = read_lock_file(path)
+        if self._holder and (found is None or found.holder == self._holder):
+            raise StorageError(
+                f"the lock {path} is held, and its last holder was this vcsd: the file server has not let it go yet;"
+                " if that lasts longer than its lease, mount the share anew, with hard"
+            )
+        raise RefusedError(
+            f"another vcsd runs as node {self._node}; stop it, or give this one another name in vcs.yaml"
+        )
 
 
 def is_the_file_at(path: str, descriptor: int) -> bool:

@@ -226,7 +226,7 @@ class Node:
     def beat(self) -> None:
         """Raises RefusedError when another vcsd has this node's name by now."""
         if self.loop.launcher.fence_after_s is not None:  # then locks can be lost
-            self._lock.keep()
+            self._keep_name()
         if self.presence.unpublished or self.peers.forgotten:
             self.publish()
         self.presence.measure_clock()
@@ -240,6 +240,14 @@ class Node:
         self.loop.dirty |= self._stood_by()
         self.loop.keeping.beat()
         self.loop.recovery.end_leftovers()
+
+    def _keep_name(self) -> None:
+        try:
+            self._lock.keep()
+        except StorageError as error:
+            self.presence.unnamed = str(error)
+            raise  # nor does it go on beating under a name that may be another's by now
+        self.presence.unnamed = ""
 
     def _faults(self) -> tuple[str, ...]:
         faults = [str(problem) for problem in self.faults.problems.values()]

@@ -27,8 +27,8 @@ class Machine:
 
 
 class Presence:
-    """`drained`, `unpublished`, `untrusted` (why the storage is not to be trusted with locks), `going_down`: set by
-    who knows it."""
+    """`drained`, `unpublished`, `untrusted` (why the storage is not to be trusted with locks), `unnamed` (why it could
+    not keep the lock of its name), `going_down`: set by who knows it."""
 
     def __init__(self, paths: Paths, config: Config, machine: Machine, clocks: Clocks, peers: Peers) -> None:
         self._paths = paths
@@ -44,6 +44,7 @@ class Presence:
         self.drained = False
         self.unpublished = False
         self.untrusted = ""
+        self.unnamed = ""
         self.going_down = ""
 
     @property
@@ -58,6 +59,8 @@ class Presence:
         """The same for daemons, which no clock starts."""
         if standing := self.going_down or self._impostor or self.untrusted:
             return standing
+        if self.unnamed:
+            return f"node {self.node} claims nothing before it has its own lock again: {self.unnamed}"
         if self.drained:
             return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that"
         if self.unpublished or self._peers.forgotten:
