@@ -87,7 +87,8 @@ def test_two_sides_come_to_the_same_verdicts_whoever_comes_first(
     (code, lines, _), (other_code, other_lines, _) = ends(one), ends(other)
     assert (code, other_code) == (0, 0), lines
     assert lines == other_lines
-    assert [line.split("  ")[0] for line in lines if "other side  " not in line] == ["ok"] * 8
+    assert [line.split("  ")[0] for line in lines if "other side  " not in line] == ["ok"] * 9
+    assert any(re.match(r"ok +replaced files  each of 50 .* at most [0-9.]+ m?s", line) for line in lines), lines
     assert any(line.startswith("warning") and "both sides run on one machine" in line for line in lines)
     assert is_empty(fresh.shared), "nothing is left behind"
 
@@ -96,17 +97,18 @@ def test_two_sides_come_to_the_same_verdicts_whoever_comes_first(
 def two_views(tmp_path: Path, site_class: type[Any]) -> Iterator[tuple[Site, Site]]:
     """Two roots whose shared directory is one, seen through two file systems that keep their locks to themselves.
 
-    That is what a mount with nolock is, between two machines.
+    That is what a mount with nolock is, between two machines. And what they know of a file they believe for a minute.
     """
     if shutil.which("bindfs") is None or not os.path.exists("/dev/fuse"):
         pytest.skip("needs bindfs and /dev/fuse")
     disk = tmp_path / "disk"
     disk.mkdir()
+    believing = "attr_timeout=60,entry_timeout=60"
     sites, servers = [], []
     for name in ("one", "two"):
         site = site_class(tmp_path / name)
         site.shared.mkdir(parents=True)
-        servers.append(subprocess.Popen(["bindfs", "-f", str(disk), str(site.shared)]))
+        servers.append(subprocess.Popen(["bindfs", "-f", "-o", believing, str(disk), str(site.shared)]))
         site.until(lambda site=site: os.path.ismount(site.shared), "it is mounted")
         sites.append(site)
     yield sites[0], sites[1]
@@ -115,17 +117,45 @@ def two_views(tmp_path: Path, site_class: type[Any]) -> Iterator[tuple[Site, Sit
         server.wait(10)
 
 
-def test_storage_that_keeps_its_locks_to_itself_fails_on_both_sides(
+def test_storage_that_keeps_its_locks_to_itself_and_believes_what_it_knew_fails_on_both_sides(
     two_views: tuple[Site, Site], side: Callable[..., Side]
 ) -> None:
     serving, peer = side(two_views[0].root, "--serve"), side(two_views[1].root, "--peer")
     (code, lines, _), (peer_code, peer_lines, _) = ends(serving), ends(peer)
     assert (code, peer_code) == (1, 1)
     assert lines == peer_lines
-    failed = [line for line in lines if line.startswith("FAILED")]
+    *failed, replaced = (line for line in lines if line.startswith("FAILED"))
     assert len(failed) == 4, "each side's lock, and its child's"
+    assert re.match(
+        "FAILED +replaced files  .* neither the old nor the new content of a file that .* replaced", replaced
+    )
     assert all("locks do not hold between the two; vcsctl doctor on each node says " in line for line in failed)
     assert any(line.startswith("skipped  hand-over") for line in lines)
+
+
+# Between the two halves of each rename the name is gone for a moment, as where a file system replaces by removing.
+REPLACES_BY_REMOVING = (
+    """
+import os, time
+rename = os.rename
+def apart(old, new):
+    if os.path.exists(new):
+        os.unlink(new)
+        time.sleep(0.01)
+    rename(old, new)
+os.rename = apart
+"""
+    + PLAIN
+)
+
+
+def test_a_file_that_is_gone_while_it_is_replaced_fails_on_both_sides(fresh: Site, side: Callable[..., Side]) -> None:
+    serving, peer = side(fresh.root, "--serve", code=REPLACES_BY_REMOVING), side(fresh.root, "--peer")
+    (code, lines, _), (peer_code, peer_lines, _) = ends(serving), ends(peer)
+    assert (code, peer_code) == (1, 1)
+    assert lines == peer_lines
+    (said,) = (line for line in lines if "replaced files" in line)
+    assert re.match(r"FAILED +replaced files  the peer did not find a file that the serving side replaced", said)
 
 
 def test_a_peer_that_nobody_answers_says_what_to_do(fresh: Site, side: Callable[..., Side]) -> None:

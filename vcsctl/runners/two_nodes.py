@@ -21,6 +21,7 @@ from vcsctl.store.paths import session_trial
 from vcsctl.store.selftest import RELEASE_PATIENCE_S
 
 NAMES = 200  # that both sides want at once
+REPLACED = 25  # times that each side replaces its file
 _ROUNDS = 10  # both begin each at the same moment, as far as they can
 _SLOW_S = 1.0
 _REMEDY = "vcsctl doctor on each node says what is wrong with its mount; NFS 4.1 or later is the sure choice"
@@ -190,6 +191,65 @@ def visibility(pair: Pair) -> Result:
     return "ok", text
 
 
+def replaced_files(pair: Pair) -> Result:
+    """A file that is replaced by rename is whole to the other side at each look: the old content or the new."""
+    own, others = pair.path(f"replaced-by-{pair.role}"), pair.path(f"replaced-by-{_other(pair.role)}")
+    files.replace(own, _content(0))
+    pair.meet()
+    looks, took_s = Looks(), []
+    for number in range(1, REPLACED + 1):
+        began_s = time.monotonic()
+        if pair.role == "server":
+            files.replace(own, _content(number))
+        if not looks.see(others, number):
+            break  # the other side, which waits for our answer, gives up as well
+        if pair.role == "peer":
+            files.replace(own, _content(number))
+        took_s.append((time.monotonic() - began_s) / 2)
+    facts = pair.agree({"torn": looks.torn, "missing": looks.missing, "late": looks.late, "took_s": took_s})
+    for role in ("peer", "server"):
+        reader, writer, seen = pair.names[role], pair.names[_other(role)], facts[role]
+        if seen["torn"]:
+            what = f"neither the old nor the new content of a file that {writer} replaced, {seen['torn']} times"
+            return "failed", f"{reader} read {what}; {_REMEDY}"
+        if seen["missing"]:
+            return "failed", f"{reader} did not find a file that {writer} replaced, {seen['missing']} times; {_REMEDY}"
+        if seen["late"]:
+            still = f"{reader} still read the old content {RELEASE_PATIENCE_S:g} s after {writer} had replaced it"
+            return "failed", f"{still}; {_REMEDY}"
+    took_s = facts["server"]["took_s"]
+    text = f"each of {2 * REPLACED} renames shows the old content or the new, whole; seen after {_ms(median(took_s))}"
+    text += f", at most {_ms(max(took_s))}"
+    return ("warning" if median(took_s) > _SLOW_S else "ok"), text
+
+
+@dataclass(slots=True)
+class Looks:
+    """What one side saw of the other's file while it was being replaced."""
+
+    torn: int = 0
+    missing: int = 0
+    late: bool = False
+
+    def see(self, path: str, number: int) -> bool:
+        """Looks without a pause until that content is there; False when it does not come."""
+        old, new = _content(number - 1), _content(number)
+        give_up_s = time.monotonic() + RELEASE_PATIENCE_S
+        while not self.late:
+            found = files.read(path)
+            if found is not None and found[0] == new:
+                return True
+            self.missing += found is None
+            self.torn += found is not None and found[0] != old
+            self.late = time.monotonic() > give_up_s
+        return False
+
+
+def _content(number: int) -> bytes:
+    """Of more than one page, and longer or shorter than the one before: half of each would show."""
+    return f"{number:07}\n".encode() * (2000 + number % 2 * 1000)
+
+
 def hand_over(pair: Pair) -> Result:
     """How long a lock takes from one side to the other: there and back, halved."""
     own, others = pair.path(f"hand-of-{pair.role}"), pair.path(f"hand-of-{_other(pair.role)}")
@@ -228,5 +288,6 @@ TRIALS: dict[str, Callable[[Pair], Result]] = {
     "exclusive create": create,
     "link once": link,
     "new files": visibility,
+    "replaced files": replaced_files,
     "hand-over": hand_over,
 }

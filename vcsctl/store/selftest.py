@@ -1,7 +1,8 @@
 """Proves on the real directory, by one process, what this project relies on. Touches nothing of the cell.
 
-vcsd runs all of it when it starts, `vcsctl doctor` shows each part. What a mount's options promise is
-storage_rules' matter; what happens between two nodes only two nodes can prove.
+vcsd tries each of these when it starts and every hour, `vcsctl doctor` shows them one by one, and tries besides what
+takes a process of its own: that a lock outlives its opener. What a mount's options promise is storage_rules' matter;
+what happens between two nodes only two nodes can prove.
 """
 
 from __future__ import annotations
