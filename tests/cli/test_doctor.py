@@ -93,18 +93,59 @@ def test_files_that_others_may_write_fail(fresh: Site) -> None:
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_who_may_not_write_is_told_what_could_not_be_tested(fresh: Site) -> None:
-    for folder in (fresh.root, *fresh.root.parents):
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+NOBODY = 65534
+
+
+def as_nobody(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
+    for folder in (site.root, *site.root.parents):
         if folder.stat().st_uid == 0 and "pytest" in str(folder):
             folder.chmod(0o755)
-    command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--", sys.executable, "-m"]
-    done = subprocess.run(
-        [*command, "vcsctl.cli.main", "--root", str(fresh.root), "doctor"], capture_output=True, text=True, check=False
-    )
+    command = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "--", sys.executable, "-m"]
+    command += ["vcsctl.cli.main", "--root", str(site.root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@needs_root
+def test_who_may_not_write_is_told_what_could_not_be_tested(fresh: Site) -> None:
+    done = as_nobody(fresh, "doctor")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{fresh.shared} cannot be written by uid 65534: whether locks work only uid 0 or root" in done.stdout
     assert "locks exclude" not in done.stdout
+    make_cell(Paths(str(fresh.shared)))
+    done = as_nobody(fresh, "doctor")
+    assert done.returncode == 0, "where no vcsd has run nobody knows whose the cell should be"
+
+
+@needs_root
+def test_a_folder_that_is_another_users_than_vcsds_fails(site: Site) -> None:
+    site.start()
+    assert site.vcsctl("doctor").returncode == 0
+    os.chown(site.shared / "queue", NOBODY, -1)
+    done = site.vcsctl("doctor")
+    assert done.returncode == 1
+    remedy = f"run vcsd as one user on every node, and chown -R that user {site.shared}"
+    assert f"{site.shared}/queue belongs to uid 65534, vcsd runs here as uid 0: {remedy}" in done.stdout
+    site.stop()
+    shutil.rmtree(site.root / "var/cache")
+    (site.root / "run/vcs/vcsd.sock").unlink()
+    done = site.vcsctl("doctor")
+    assert done.returncode == 1
+    assert f"{site.shared}/queue belongs to uid 65534, {site.shared}/cell.json to uid 0: {remedy}" in done.stdout
+
+
+@needs_root
+def test_a_cell_that_vcsds_user_may_not_write_fails_whoever_asks(site: Site) -> None:
+    site.start()
+    site.stop()
+    os.chown(site.root / "run/vcs/vcsd.sock", NOBODY, -1)  # as a vcsd of that user makes it
+    for done in (site.vcsctl("doctor"), as_nobody(site, "doctor")):
+        assert done.returncode == 1
+        assert f"{site.shared}/cell.json belongs to uid 0, vcsd runs here as uid 65534: " in done.stdout
+    for path in (site.shared, *site.shared.rglob("*")):
+        os.chown(path, NOBODY, -1)
+    for done in (site.vcsctl("doctor"), as_nobody(site, "doctor")):
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from vcsctl.store import nodes
 from vcsctl.store.cell import read_cell
 from vcsctl.store.mounts import Storage, storage_of
 from vcsctl.store.nodes import NodeState
-from vcsctl.store.paths import Paths
+from vcsctl.store.paths import FOLDERS, Paths
 from vcsctl.store.records import Stored
 from vcsctl.store.selftest import PROOFS, describe, scratch_folder
 from vcsctl.store.server_clock import ClockOffset, measure_offset
@@ -126,8 +127,38 @@ def cell(patient: Patient) -> Iterator[Finding]:
         yield "failed", f"{patient.root} holds no cell, vcs.yaml expects {expected}; mount the share"
     elif expected not in (None, found.id):
         yield "failed", f"{patient.root} is cell {found.id}, vcs.yaml expects {expected}; mount the right one"
+    elif foreign := _foreign(patient):
+        remedy = f"run vcsd as one user on every node, and chown -R that user {patient.root}"
+        yield "failed", f"{foreign}: {remedy}"
     else:
         yield "ok", f"{found.id}{', as vcs.yaml expects' if expected else ''}, time zone {found.timezone}"
+
+
+def _foreign(patient: Patient) -> str:
+    """What of the cell is another user's than vcsd's: there it cannot write, or that user decides what it runs."""
+    paths, owners = patient.paths, dict[str, int]()
+    for path in (paths.cell, *map(paths.folder, FOLDERS)):
+        with contextlib.suppress(OSError):
+            owners[path] = os.stat(path).st_uid
+    rightful = owners.get(paths.cell, 0)
+    whose = f"{paths.cell} to uid {rightful}"
+    if (user := _vcsds_user(patient.where)) is not None and (user or os.geteuid() == 0):
+        rightful, whose = user, f"vcsd runs here as uid {user}"
+    foreign = [path for path, owner in owners.items() if owner != rightful]
+    if foreign and os.geteuid() == user and patient.may_write:
+        with scratch_folder(paths) as folder:
+            at_the_server = os.stat(folder).st_uid  # where root is mapped to another user
+        foreign = [path for path in foreign if owners[path] != at_the_server]
+    return f"{foreign[0]} belongs to uid {owners[foreign[0]]}, {whose}" if foreign else ""
+
+
+def _vcsds_user(where: Places) -> int | None:
+    """By what only vcsd makes on this machine; None where it has never run. Who it is for the server is another matter
+    where root is mapped: only root can tell."""
+    for path in (where.socket, where.snapshot):
+        with contextlib.suppress(OSError):
+            return os.stat(path).st_uid
+    return None
 
 
 def host_names(patient: Patient) -> Iterator[Finding]:
