@@ -13,6 +13,8 @@ from cell import Cell, Node
 from sites import Site
 from witness import Witness, broken_promises, recorded
 
+from vcsctl.store import locks
+
 MANUAL = "schedule: periodical\nperiod: 60\nenabled: false\n"
 HAND_OVERS, LATE_HAND_OVERS = 50, 6
 BUSY_POLL_S = 0.2  # the default
@@ -116,6 +118,44 @@ def hand_overs(cell: Cell, witness: Witness, name: str, count: int) -> list[floa
         for at, (first, after) in zip(asked_at[1:], pairwise(runs), strict=True)
         if first.ended_at is not None and at < first.ended_at
     ]
+
+
+def test_what_another_node_starts_and_runs_is_no_line_of_this_ones_log(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "b")
+    gate = cell.root / "gate"
+    cell.unit("job", f"{MANUAL}exec: [/bin/sh, -c, 'while ! [ -e {gate} ]; do sleep 0.05; done']\n")
+    cell.start("a")
+    cell["a"].stop()
+    cell["b"].request("job")
+    held = cell["a"].root / "held"
+    cell["a"].start(hold_at="locks taken")
+    cell["a"].until(held.exists, "a has the lock, and has not said for what")
+    cell.start("b")
+    for _ in range(3):  # its answer to the next one comes after a pass
+        assert cell["b"].wake()
+    held.unlink()
+    cell["a"].until(lambda: started(cell, "job"), "it runs on a")
+    for _ in range(3):
+        assert cell["b"].wake()
+    cell["a"].kill()
+    cell["a"].start()
+    cell["a"].until(lambda: "job.1: lives on; watched from now on" in cell["a"].log(), "its own runs are said")
+    gate.touch()
+    cell["a"].until(lambda: cell["a"].history("job"), "it is over")
+    assert not [line for line in cell["b"].log().splitlines() if "its own run" in line or "lives on" in line]
+
+
+def test_a_lock_that_stays_held_is_said(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a")
+    cell["a"].preamble += "\nfrom vcsctl.vcsd import loop\nloop._PASSING_S = 1.0\n"
+    cell.unit("job", f"{MANUAL}exec: {witness.command()}\n")
+    cell.start()
+    held = locks.try_lock(cell.paths.key_lock("job"))
+    assert held is not None
+    cell["a"].request("job")
+    cell["a"].until(lambda: "job: its own run is not over (an unknown holder)" in cell["a"].log(), "it says why")
+    held.close()
+    cell["a"].until(lambda: cell["a"].history("job"), "it has run")
 
 
 def test_a_drained_node_starts_nothing_and_finishes_what_it_runs(cell_of: CellOf, witness: Witness) -> None:

@@ -88,7 +88,7 @@ class Wait:
     """Stay in (or enter) the queue.
 
     `run` is the one it waits for, where it is one. `patient`: what it waits for is not worth looking for more often
-    than usual.
+    than usual. `passing`: it is over in a moment as a rule, and worth a line of the log only where it is not.
     """
 
     key: str
@@ -97,6 +97,7 @@ class Wait:
     enters_queue: datetime | None = None
     run: str = ""
     patient: bool = False
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,11 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Why something cannot start now; `run` is the run in its way, where one is."""
+    """Why something cannot start now; `run` is the run in its way, where one is. `passing` as in a decision to wait."""
 
     why: str
     run: str = ""
+    passing: bool = False
 
     def __str__(self) -> str:
         return self.why

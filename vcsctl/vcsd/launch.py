@@ -113,7 +113,7 @@ class Launcher:
         """Puts on record what will not run; None when done."""
         grant = self.take(decision.key, ())
         if isinstance(grant, Blocked):
-            return Wait(decision.key, grant.why, self.clocks.now(), run=grant.run)
+            return Wait(decision.key, grant.why, self.clocks.now(), run=grant.run, passing=grant.passing)
         try:
             self.peers.refresh()
             again, found = self._decide_again(decision.key)
@@ -153,7 +153,8 @@ class Launcher:
         for group in groups:
             if taken == self.paths.group_lock(group):
                 return waits_for_group(group, holder)
-        return Blocked(f"its own run is not over ({holder})", holder.who)
+        # Most often by another node that starts it at this moment, and has not signed the lock yet.
+        return Blocked(f"its own run is not over ({holder})", holder.who, passing=True)
 
     def _with_lock_here(self, key: str, grant: Grant) -> Grant | Blocked:
         """A daemon may have come into a group, or left its last: then its runs change from this machine's own cell to
@@ -342,4 +343,5 @@ class Launcher:
 
 
 def _waiting(start: Start, blocked: Blocked) -> Wait:
-    return Wait(start.key, blocked.why, start.place, start.enters_queue, blocked.run, start.patient)
+    place = start.place, start.enters_queue
+    return Wait(start.key, blocked.why, *place, blocked.run, start.patient, blocked.passing)

@@ -41,6 +41,7 @@ from vcsctl.vcsd.sharing import Sharing
 
 _RETRY_AFTER_S = 1.0  # after a fault of the storage
 _LEFTOVERS_PAUSE_S = 0.02
+_PASSING_S = 10.0  # what is over in a moment as a rule, and lasts longer, is said
 _HURRIED_PAUSE_S = 0.01  # a waiter whose blocker is not ours is tried this often in its first second
 
 
@@ -308,9 +309,10 @@ class Loop:
         self.agenda.put(key, self.clocks.now().timestamp() + _RETRY_AFTER_S)
 
     def _wait(self, wait: Wait) -> None:
-        began_s = self.waiting[wait.key][1] if wait.key in self.waiting else self.clocks.monotonic()
+        before, now_s = self.waiting.get(wait.key), self.clocks.monotonic()
+        began_s = before[1] if before and before[0].passing == wait.passing else now_s
         self.waiting[wait.key] = (wait, began_s)
-        if self.last_why.get(wait.key) != wait.why:
+        if self.last_why.get(wait.key) != wait.why and not (wait.passing and now_s < began_s + _PASSING_S):
             self.last_why[wait.key] = wait.why
             say(f"{wait.key}: {wait.why}")
         entered = (self.pending.get(wait.key) or Pending(wait.key)).slots_first

@@ -54,7 +54,8 @@ class Recovery:
             if launch.is_held(key):
                 self._adopt(claim, found)
                 return None
-            return _waiting(claim, found.run.at, grant)
+            passing = grant.passing and not self._was_ours(claim, found)
+            return _waiting(claim, found.run.at, replace(grant, passing=passing))
         try:
             return self._recover_under_lock(claim, grant, groups, held_back)
         except (StorageError, OSError):
@@ -214,7 +215,13 @@ class Recovery:
         run.cgroup = self._cgroup_here(claim, found)
         self.watch(run, found.started)
         self.launcher.runs.add(run)
-        self.launcher.tell(claim, "lives on; watched from now on")
+        if self._was_ours(claim, found):
+            self.launcher.tell(claim, "lives on; watched from now on")
+
+    def _was_ours(self, claim: Claim, found: KeyState) -> bool:
+        """Whether a former vcsd of this node started it. To watch another node's is nothing to speak of."""
+        node = (found.started.value.node if found.started else None) or claim.node
+        return node == self.launcher.node and not is_lock(claim.key)
 
     def _living_here(self, claim: Claim, found: KeyState) -> Run | None:
         """The run when its runner lives on this machine: that sees to its command, and nobody else may end it."""
@@ -235,4 +242,4 @@ class Recovery:
 
 
 def _waiting(claim: Claim, since: datetime, blocked: Blocked) -> Wait:
-    return Wait(claim.key, blocked.why, since, run=blocked.run)
+    return Wait(claim.key, blocked.why, since, run=blocked.run, passing=blocked.passing)
