@@ -1,7 +1,7 @@
 """What /etc/vcs/vcs.yaml says of this node, and where everything lies. Standard library only.
 
 A command that only reads must not pay for a YAML parser: the validated values are kept beside the text
-they came from and used as long as the text is the same.
+they came from, and used as long as the text is the same and so is the version whose judgement they are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
+from vcsctl import __version__
 from vcsctl.domain import values
 from vcsctl.domain.parsed import Bool, Duration, Parsed
 from vcsctl.errors import StorageError, UsageError
@@ -170,7 +171,7 @@ def read_cache(where: Places, source: bytes) -> Config | None:
                 return None
         with open(where.config_cache, encoding="utf-8") as file:
             cached: dict[str, Any] = json.load(file)
-        if cached["source"] != source.decode("latin-1"):
+        if cached["made_by"] != __version__ or cached["source"] != source.decode("latin-1"):
             return None
         values_ = cached["values"].items()
         found: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values_}

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 
+from vcsctl import __version__
 from vcsctl.catalog.validate import check_permissions, validate
 from vcsctl.catalog.yaml_tree import BadFile, parse_tree
 from vcsctl.config import Config, Places, read_source
@@ -20,7 +21,7 @@ def compile_config(where: Places, source: bytes) -> Config:
     if problem := check_permissions(where.config_file):
         raise BadFile((problem,))
     config = validate(Config, parse_tree(source, where.config_file))
-    content = {"source": source.decode("latin-1"), "values": dataclasses.asdict(config)}
+    content = {"made_by": __version__, "source": source.decode("latin-1"), "values": dataclasses.asdict(config)}
     # Who may not write the cache can do without it.
     with contextlib.suppress(OSError, StorageError):
         os.makedirs(where.cache, exist_ok=True)

@@ -73,7 +73,22 @@ def test_who_says_nothing_gives_way(served: Served) -> None:
             client = stack.enter_context(socket.socket(socket.AF_UNIX))
             client.connect(served.path)
             served.turn()
-        give_up_s = time.monotonic() + PATIENCE_S
-        while (answer := served.ask()) is None:
-            assert time.monotonic() < give_up_s, f"no room within {PATIENCE_S:g} s"
-        assert answer == LONG
+        assert_there_is_room_soon(served)
+
+
+def test_who_never_reads_an_answer_gives_way(served: Served) -> None:
+    with ExitStack() as stack:
+        for _ in range(64):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(served.path)
+            client.sendall(b'{"do": "reload"}')
+            served.turn()
+            served.turn()
+        assert_there_is_room_soon(served)
+
+
+def assert_there_is_room_soon(served: Served) -> None:
+    give_up_s = time.monotonic() + PATIENCE_S
+    while (answer := served.ask()) is None:
+        assert time.monotonic() < give_up_s, f"no room within {PATIENCE_S:g} s"
+    assert answer == LONG

@@ -18,6 +18,7 @@ _LONGEST = 4096
 _LONGEST_PATH = 107  # the kernel's sun_path, with its final NUL
 _MOST_CLIENTS = 64
 _PATIENCE_S = 2.0  # a command says what it wants at once: who has not by then gives way when the room is needed
+_READING_PATIENCE_S = 5.0  # so long a command waits for its answer: who has not read it by then does not want it
 Reply = Callable[[dict[str, Any]], None]
 Handler = Callable[[dict[str, Any], Reply], None]  # replies once, now or later
 
@@ -32,7 +33,7 @@ class Control:
         self._poller = poller
         self._handle = handle
         self._clients: dict[int, socket.socket] = {}
-        self._came_s: dict[int, float] = {}
+        self._give_up_s: dict[int, float] = {}  # of both: until when they may keep their place
         self._unsent: dict[int, tuple[socket.socket, memoryview]] = {}  # the rest of answers that were long
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._server.bind(path)
@@ -53,31 +54,32 @@ class Control:
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             client, _ = self._server.accept()
-            self._drop_the_silent()
+            self._drop_the_slow()
             if len(self._clients) + len(self._unsent) >= _MOST_CLIENTS:
                 client.close()
                 return
             client.setblocking(False)
             self._clients[client.fileno()] = client
-            self._came_s[client.fileno()] = time.monotonic()
+            self._give_up_s[client.fileno()] = time.monotonic() + _PATIENCE_S
             self._poller.register(client, select.EPOLLIN)
 
-    def _drop_the_silent(self) -> None:
-        oldest_s = time.monotonic() - _PATIENCE_S
-        for descriptor in [one for one, came_s in self._came_s.items() if came_s < oldest_s]:
-            client = self._clients.pop(descriptor)
-            del self._came_s[descriptor]
+    def _drop_the_slow(self) -> None:
+        now_s = time.monotonic()
+        for descriptor in [one for one, give_up_s in self._give_up_s.items() if give_up_s < now_s]:
+            del self._give_up_s[descriptor]
+            client = self._clients.pop(descriptor, None) or self._unsent.pop(descriptor)[0]
             self._poller.unregister(client)
             client.close()
 
     def _serve(self, descriptor: int) -> None:
         """A request is one short line: what does not come in one piece is refused."""
         client = self._clients.pop(descriptor)
-        del self._came_s[descriptor]
+        del self._give_up_s[descriptor]
         self._poller.unregister(client)
 
         def reply(answer: dict[str, Any]) -> None:
             self._unsent[descriptor] = (client, memoryview(json.dumps(answer).encode() + b"\n"))
+            self._give_up_s[descriptor] = time.monotonic() + _READING_PATIENCE_S
             self._poller.register(client, select.EPOLLOUT)
             self._send_on(descriptor)
 
@@ -101,7 +103,7 @@ class Control:
             rest = rest[:0]
         self._unsent[descriptor] = (client, rest)
         if not rest:
-            del self._unsent[descriptor]
+            del self._unsent[descriptor], self._give_up_s[descriptor]
             self._poller.unregister(client)
             client.close()
 
