@@ -149,10 +149,15 @@ class DaemonMachine(Machine):
         self._rotating = True
 
         def work() -> None:
-            self.log_trouble = log.rotate()
-            self._rotating = False
+            try:
+                self.log_trouble = log.rotate()
+            finally:  # whatever went wrong: it is tried again
+                self._rotating = False
 
-        self.run_beside(work)
+        try:
+            self.run_beside(work)
+        except RuntimeError as error:  # as many threads as there may be
+            self.log_trouble, self._rotating = f"cannot rotate {log.path}: {error}", False
 
     def _also_awaited(self) -> tuple[int, ...]:
         beginning, listener = self._beginning, self._listener
