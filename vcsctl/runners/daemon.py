@@ -203,15 +203,10 @@ class Runner(BaseRunner):
                 self.said_foreign = True
                 self._note(f"a message of process {message.pid}, which is not of this run, does not count")
 
-    def _mind_signals(self) -> None:
-        while self.machine.signals:
-            match self.machine.signals.pop():
-                case signal.SIGTERM:
-                    self._stop("runner-signalled", "the runner was told to stop by a signal")
-                case signal.SIGUSR1:
-                    self.proofs.hurry()
-                case signal.SIGUSR2:
-                    self.reload_wanted = True
+    def _heed(self, number: int) -> None:
+        super()._heed(number)
+        if number == signal.SIGUSR2:
+            self.reload_wanted = True
 
     def _mind_proofs(self) -> None:
         if stop := self.proofs.stop:
