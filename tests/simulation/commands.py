@@ -217,6 +217,9 @@ class SimulatedDaemonMachine(SimulatedMachine, DaemonMachine):
         self.execute(command, None)
         self._command += 1
 
+    def admit(self, command: Any) -> None:
+        """Without messages."""
+
     def look_at_log(self, log: Any) -> None:
         """Its log is no matter of the protocol."""
 

@@ -121,6 +121,7 @@ class Runner(BaseRunner):
                 self._stop("storage", "the storage took too long to answer before the start")
                 return
             self.was_ready = self.reload_wanted = False
+            self.machine.admit(commands.main)
             self.life = Life(self.machine, self.unit, commands)
         except (spawn.CannotStartError, OSError) as error:
             self.proofs.watch(fencing.proof_period(self.job.fence_after_s))  # a stop must be seen, and the locks proved

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vcsctl.runners import cgroups, linux, spawn
@@ -40,6 +41,7 @@ class DaemonMachine(Machine):
         self._helpers: dict[int, Helper] = {}
         self._listener: Listener | None = None
         self._rotating = False
+        self._asking: set[str] = set()
         self.log_trouble = ""
 
     @property
@@ -126,11 +128,36 @@ class DaemonMachine(Machine):
         for pid in left:
             linux.kill(pid, signal.SIGKILL)
 
+    def ask_beside(self, kind: str, work: Callable[[], None]) -> bool:
+        """In a thread of its own, and wakes the runner after it; False where another of that kind is not over."""
+        if kind in self._asking:
+            return False
+
+        def ask() -> None:
+            try:
+                work()
+            finally:
+                self._asking.discard(kind)
+                self.wake()
+
+        self._asking.add(kind)
+        try:
+            self.run_beside(ask)
+        except RuntimeError:
+            self._asking.discard(kind)
+            raise
+        return True
+
     # Messages.
 
     def listen(self, folder: str | None, run_id: str) -> str:
         self._listener = Listener(folder, run_id)
         return self._listener.address
+
+    def admit(self, command: spawn.Command) -> None:
+        """Whose messages are taken from now on."""
+        if self._listener is not None:
+            self._listener.admit(command.account.uid if command.account else os.geteuid())
 
     def take_messages(self) -> list[Message]:
         return self._listener.take() if self._listener is not None else []
