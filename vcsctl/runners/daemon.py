@@ -53,8 +53,9 @@ class Runner(BaseRunner):
         self.said_foreign = False
         self.was_ready = False
         claim = job.claim
-        self.shown = DaemonState(claim.run_id, claim.key, claim.node, "starting", machine.now(), machine.identity()[0])
-        self.shown = replace(self.shown, log=job.log)
+        pid, started = machine.identity()
+        self.shown = DaemonState(claim.run_id, claim.key, claim.node, "starting", machine.now(), pid)
+        self.shown = replace(self.shown, log=job.log, runner_started=started)
         self.told: DaemonState | None = None
         self.tell_at_s = 0.0
         self.log = DaemonLog(job.log, self.unit.log_size, self.unit.log_keep)

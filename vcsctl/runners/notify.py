@@ -18,6 +18,7 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _LONGEST = 4096
 _MOST_AT_ONCE = 256  # a daemon that never stops talking does not keep its runner from everything else
 _LONGEST_PATH = 107
+SUFFIX = ".notify"
 _LONGEST_PID = 10  # digits
 
 
@@ -45,7 +46,7 @@ class Listener:
     def __init__(self, folder: str | None, run_id: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._path = f"{folder}/{run_id}.notify" if folder else None
+        self._path = f"{folder}/{run_id}{SUFFIX}" if folder else None
         self.address = self._bind_path() or self._bind_abstract(run_id)
 
     def fileno(self) -> int:
