@@ -30,6 +30,7 @@ _OURS = (
     signal.SIGHUP,
     signal.SIGUSR1,
     signal.SIGUSR2,
+    signal.SIGTSTP,
     signal.SIGPIPE,
     signal.SIGXFSZ,
 )
