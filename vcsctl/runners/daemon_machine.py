@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,12 +42,29 @@ class DaemonMachine(Machine):
         self._helpers: dict[int, Helper] = {}
         self._listener: Listener | None = None
         self._rotating = False
+        self._preparing: threading.Thread | None = None
         self._asking: set[str] = set()
         self.log_trouble = ""
 
     @property
     def main(self) -> int:
         return self._command
+
+    def prepare_beside(self, work: Callable[[], None]) -> None:
+        """Wakes the runner when it is done. `end_preparing` before the fork that it was for: a fork beside no thread
+        is the cheaper one."""
+
+        def prepare() -> None:
+            work()
+            self.wake()
+
+        self._preparing = threading.Thread(target=prepare, daemon=True)
+        self._preparing.start()
+
+    def end_preparing(self) -> None:
+        if self._preparing is not None and self._preparing.ident is not None:
+            self._preparing.join()
+        self._preparing = None
 
     def start(self, command: spawn.Command) -> None:
         """Returns at once: a program on a mount that does not answer must not hold up the runner."""
