@@ -17,6 +17,7 @@ from lab.scenarios import (
     server_away,
     short_cut,
     short_reboot,
+    take_over,
     unsafe_mounts,
 )
 from lab.trial import Trial
@@ -33,6 +34,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "short-reboot": short_reboot,
     "server-away": server_away,
     "kills": kills,
+    "take-over": take_over,
     "clock": clock,
     "nfs3": nfs3,
     "unsafe-mounts": unsafe_mounts,
