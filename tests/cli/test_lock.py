@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from vcsctl.runners import linux
+
 Site = Any
 HELD = "schedule: periodical\nperiod: 60\nenabled: false\ngroups: [billing]\nexec: [/bin/sleep, 1000]\n"
 
@@ -161,6 +163,30 @@ def test_at_a_terminal_ctrl_c_is_the_commands(site: Site) -> None:
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 9
     assert told.count(b"caught") == 1
+
+
+def stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def test_ctrl_z_stops_the_command_but_not_who_proves_its_locks(site: Site, tmp_path: Path) -> None:
+    """Stopped, it holds its groups as with flock(1); but were its locks lost, somebody has to end it."""
+    site.unit("held", HELD)
+    site.start()
+    script = f"echo $$ > {tmp_path}/pid; while ! test -e {tmp_path}/go; do sleep 0.05; done; exit 9"
+    process = lock(site, "billing", "--", "sh", "-c", script, process_group=0)
+    pid = tmp_path / "pid"
+    site.until(lambda: pid.exists() and pid.read_text(), "it runs")
+    command = int(pid.read_text())
+    runner = linux.parent_of(command)
+    assert runner not in (None, process.pid)
+    os.killpg(process.pid, signal.SIGTSTP)  # as the terminal does
+    site.until(lambda: stopped(command) and stopped(process.pid), "it is stopped")
+    assert not stopped(runner)
+    assert site.vcsctl("lock", "billing", "--wait", "0", "--", "true").returncode == 75
+    os.killpg(process.pid, signal.SIGCONT)
+    (tmp_path / "go").touch()
+    assert over(process) == (9, "")
 
 
 def test_what_would_wait_for_itself_is_refused_at_once(site: Site) -> None:

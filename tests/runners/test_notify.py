@@ -7,6 +7,9 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -62,6 +65,41 @@ def test_a_message_of_a_foreign_process_does_not_count(rig: Rig) -> None:
     rig.until(lambda: "is not of this run" in rig.said(), "the message was noticed")
     told = rig.until_phase("starting")
     assert told.pid
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_daemon_that_changes_its_user_by_itself_can_say_that_it_is_ready(rig: Rig) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        rig.daemons = f"{folder}/daemons"
+        rig.start(*rig.script(SAY + 'os.setuid(65534)\nsay("READY=1")\nwhile True: time.sleep(1)'), ready="notify")
+        rig.until_phase("up")
+        rig.stop()
+        rig.until_over()
+
+
+def test_a_flood_of_messages_holds_up_neither_a_childs_end_nor_a_stop(rig: Rig) -> None:
+    rig.start(*rig.script(SAY + 'say("READY=1")\nuntil("never")'), ready="notify", restart_delay=0.01)
+    first = rig.until_phase("up")
+    address = str(Path(rig.daemons) / "d.1.notify")
+    program = f"""
+import socket
+line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+line.connect({address!r})
+while True: line.send(b"STATUS=x")
+"""
+    flood = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(3)]
+    try:
+        rig.until(lambda: "is not of this run" in rig.said(), "the flood is there")
+        os.kill(first.pid, signal.SIGKILL)
+        rig.until(lambda: (told := rig.told()) and told.restarts == 1 and told.phase == "up", "it is up again")
+        rig.stop()
+        assert rig.until_over().cause == "stop-requested"
+        rig.until(lambda: not Path(address).exists(), "the runner is gone")
+    finally:
+        for one in flood:
+            one.kill()
+            one.wait()
 
 
 def test_another_main_process_by_mainpid(rig: Rig) -> None:
@@ -191,7 +229,10 @@ def test_a_daemon_of_another_user_can_say_that_it_is_ready(rig: Rig) -> None:
             working_directory="/",
         )
         told = rig.until_phase("up")
-        assert (Path("/proc") / str(told.pid)).stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        nobody = pwd.getpwnam("nobody")
+        assert (Path("/proc") / str(told.pid)).stat().st_uid == nobody.pw_uid
+        shown = (Path(rig.daemons) / "d.1.notify").stat()
+        assert (shown.st_uid, stat.S_IMODE(shown.st_mode)) == (nobody.pw_uid, 0o600)
         rig.stop()
         rig.until_over()
         assert not (Path(rig.daemons) / "d.1.notify").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,6 +115,50 @@ def test_a_probe_that_hangs_holds_nobody_up_and_leaves_nothing(rig: Rig) -> None
     rig.until(lambda: not sessions(first), "nothing of the first one is left")
     rig.stop()
     assert rig.until_over().cause == "stop-requested"
+
+
+def test_while_a_name_server_hangs_no_second_probe_is_begun() -> None:
+    """Nothing ends a thread that waits for a name; each is asked for at its time, and has failed at its timeout."""
+    program = """
+import socket, threading, time
+from vcsctl.domain.unit import Health
+from vcsctl.runners.daemon_machine import DaemonMachine
+from vcsctl.runners.probes import Question
+answers = threading.Event()
+def hangs(*_, **__):
+    answers.wait()
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+with socket.create_server(("127.0.0.1", 0)) as server:
+    port = server.getsockname()[1]
+    socket.getaddrinfo, machine = hangs, DaemonMachine(None)
+    health = Health(tcp=f"name:{port}", period=1, timeout=1, threshold=3)
+    def ask(seconds):
+        question = Question(machine, health, None, time.monotonic() + seconds)
+        while (answer := question.answer()) is None:
+            machine.wait(0.01)
+        return answer
+    print([ask(0.1) for _ in range(4)], threading.active_count() - 1)
+    threading.Timer(0.1, answers.set).start()
+    print(repr(ask(20)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    hangs = "no answer in time: an older probe hangs still, as when a name server does"
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [f"{['no answer in time', hangs, hangs, hangs]} 1", "''"]
+
+
+def test_a_probe_for_which_there_is_no_thread_has_failed() -> None:
+    program = """
+import threading, time
+from vcsctl.domain.unit import Health
+from vcsctl.runners.daemon_machine import DaemonMachine
+from vcsctl.runners.probes import Question
+threading.stack_size(1 << 46)
+health = Health(tcp="localhost:1", period=1, timeout=1, threshold=3)
+print(Question(DaemonMachine(None), health, None, time.monotonic() + 1).answer())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("cannot ask: can't start new thread\n", "")
 
 
 def sessions(leader: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vcsctl.runners import spawn
+from vcsctl.runners import linux, spawn
 from vcsctl.runners.spawn import CannotStartError, Command
 
 
@@ -44,3 +45,10 @@ def test_a_command_that_is_not_executed_in_time_is_not_executed_later(hanging: P
         spawn.start(command, within_s=1.0)
     assert time.monotonic() - began_s < 10.0
     assert not (tmp_path / "executed").exists()
+
+
+def test_the_groups_of_an_account_are_those_that_the_library_tells() -> None:
+    for account in pwd.getpwall():
+        found = linux.groups_of(account.pw_name, account.pw_gid)
+        assert sorted(found) == sorted(os.getgrouplist(account.pw_name, account.pw_gid))
+    assert linux.groups_of("nobody-of-that-name", 4711) == (4711,)

@@ -94,6 +94,48 @@ def test_its_state_is_told_again_when_the_folder_was_removed(rig: Rig) -> None:
     assert rig.until_phase("up").restarts == 1
 
 
+def fifo(rig: Rig) -> str:
+    """An environment file that does not answer, as on a mount whose server is away."""
+    path = str(rig.root / "environment")
+    os.mkfifo(path)
+    return path
+
+
+def test_a_stop_is_heeded_while_preparing_the_first_process_hangs(rig: Rig) -> None:
+    rig.start(*SLEEPER, environment_files=(fifo(rig),))
+    rig.stop()
+    assert rig.until_over().cause == "stop-requested"
+
+
+def test_a_stop_is_heeded_while_preparing_the_next_process_hangs(rig: Rig) -> None:
+    (rig.root / "environment").touch()
+    rig.start(*SLEEPER, environment_files=(str(rig.root / "environment"),), restart_delay=0.05)
+    first = rig.until_phase("up")
+    (rig.root / "environment").unlink()
+    fifo(rig)
+    os.kill(first.pid, signal.SIGKILL)
+    rig.until(lambda: "does not answer" in rig.said(), "it hangs")
+    rig.stop()
+    assert rig.until_over().cause == "stop-requested"
+
+
+def test_lost_locks_end_a_run_whose_preparing_hangs(rig: Rig) -> None:
+    rig.start(*SLEEPER, environment_files=(fifo(rig),), groups=("billing",), fence_after_s=60.0, lost_locks=True)
+    (rig.root / "lose").touch()
+    end = rig.until_over()
+    assert (end.cause, end.outcome) == ("storage", "lost")
+
+
+def test_it_is_started_when_what_hung_answers(rig: Rig) -> None:
+    path = fifo(rig)
+    rig.start("/bin/sh", "-c", 'echo "told $ANSWER"; exec sleep 1000', environment_files=(path,))
+    rig.until(lambda: "does not answer" in rig.said(), "it hangs")
+    with open(path, "w") as file:
+        file.write("ANSWER=late\n")
+    rig.until_phase("up")
+    rig.until(lambda: "told late\n" in rig.said(), "it has what the file says")
+
+
 def test_one_that_cannot_be_started_can_be_stopped(rig: Rig) -> None:
     rig.start("/no/such/program", restart_delay=600.0, restart_max_delay=600.0)
     told = rig.until_phase("waiting")

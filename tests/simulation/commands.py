@@ -212,10 +212,23 @@ class SimulatedDaemonMachine(SimulatedMachine, DaemonMachine):
         self._conduct = self._conducts()
         return super().prepare(unit, variables, inherited)
 
+    def prepare_beside(self, work: Callable[[], None]) -> None:
+        def prepare() -> None:
+            work()
+            self.wake()
+
+        self.run_beside(prepare)
+
+    def end_preparing(self) -> None:
+        """A simulated fork does not mind other tasks."""
+
     def start(self, command: Any) -> None:
         self.status, self.executed = None, True
         self.execute(command, None)
         self._command += 1
+
+    def admit(self, command: Any) -> None:
+        """Without messages."""
 
     def look_at_log(self, log: Any) -> None:
         """Its log is no matter of the protocol."""

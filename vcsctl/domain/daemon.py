@@ -42,6 +42,7 @@ class DaemonState:
     last_reload: str = ""
     last_reload_at: datetime | None = None
     log: str = ""
+    runner_started: int = 0  # in clock ticks since boot: with the pid it names the runner once and for all
     cpu_s: float | None = None  # these two are added by vcsd when it publishes
     memory_kib: int | None = None
 

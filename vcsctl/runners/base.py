@@ -98,6 +98,17 @@ class BaseRunner:
     def _read_stop(self) -> StopRequest | None:
         return state.read_stop(self.job.paths, self.job.claim.key, self.job.claim.fence)
 
+    def _mind_signals(self) -> None:
+        while self.machine.signals:
+            self._heed(self.machine.signals.pop())
+
+    def _heed(self, number: int) -> None:
+        match number:
+            case signal.SIGTERM:
+                self._stop("runner-signalled", "the runner was told to stop by a signal")
+            case signal.SIGUSR1:
+                self.proofs.hurry()
+
     @property
     def _stops_on_storage_loss(self) -> bool:
         return stops_on_storage_loss(self.job.unit, self.job.fences)

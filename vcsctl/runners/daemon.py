@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from vcsctl import steps
@@ -30,6 +30,16 @@ _STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested", "shutdown")
 _TELL_PAUSE_S = 1.0  # what only its STATUS changes is told no more often
 _TELL_AGAIN_S = 10.0  # after telling failed
 _LOG_PERIOD_S = 10.0
+_PREPARED_WITHIN_S = 1.0  # by then it waits for a mount or for who knows the accounts
+
+
+@dataclass(slots=True)
+class _Preparation:
+    """What the next process is started with, while it is found out."""
+
+    began_s: float
+    is_slow: bool = False
+    found: Commands | Exception | None = None
 
 
 class Runner(BaseRunner):
@@ -42,6 +52,7 @@ class Runner(BaseRunner):
         assert isinstance(job.unit, Daemon)
         self.unit: Daemon = job.unit
         self.life: Life | None = None
+        self.preparing: _Preparation | None = None
         self.exits: deque[Exit] = deque(maxlen=exits_that_count(self.unit))
         self.starts = 0
         self.started_s = machine.monotonic()
@@ -53,8 +64,9 @@ class Runner(BaseRunner):
         self.said_foreign = False
         self.was_ready = False
         claim = job.claim
-        self.shown = DaemonState(claim.run_id, claim.key, claim.node, "starting", machine.now(), machine.identity()[0])
-        self.shown = replace(self.shown, log=job.log)
+        pid, started = machine.identity()
+        self.shown = DaemonState(claim.run_id, claim.key, claim.node, "starting", machine.now(), pid)
+        self.shown = replace(self.shown, log=job.log, runner_started=started)
         self.told: DaemonState | None = None
         self.tell_at_s = 0.0
         self.log = DaemonLog(job.log, self.unit.log_size, self.unit.log_keep)
@@ -95,7 +107,8 @@ class Runner(BaseRunner):
             else:
                 self._process_over(self.life)
                 continue
-            self._tell()
+            if self.preparing is None or self.preparing.is_slow:
+                self._tell()
             self._mind_log()
             self.machine.wait(self._pause_s())
 
@@ -105,22 +118,50 @@ class Runner(BaseRunner):
             return self._end(self.stopping.cause, self.stopping.why, self.code, self._ran_s())
         if self.give_up:
             return self._end(self.give_up.cause, self.give_up.why, self.code, self._ran_s())
-        if self.machine.monotonic() >= self.next_start_s:
-            self._start_process()
+        if self.preparing is not None:
+            self._mind_preparing(self.preparing)
+        elif self.machine.monotonic() >= self.next_start_s:
+            self._prepare()
         return None
 
     def _ran_s(self) -> float | None:
         return self.machine.monotonic() - self.started_s if self.starts else None
 
-    def _start_process(self) -> None:
-        began_s = self.machine.monotonic()
+    def _prepare(self) -> None:
+        """In a thread of its own: a dead mount or a directory of accounts must not keep stops and proofs unheeded."""
+        preparing = self.preparing = _Preparation(self.machine.monotonic())
+
+        def work() -> None:
+            try:
+                preparing.found = self._commands()
+            except Exception as error:  # noqa: BLE001 - raised again in the main thread
+                preparing.found = error
+
         try:
-            commands = self._commands()
+            self.machine.prepare_beside(work)
+        except RuntimeError as error:  # as many threads as there may be
+            preparing.found = spawn.CannotStartError(f"cannot prepare its start: {error}")
+
+    def _mind_preparing(self, preparing: _Preparation) -> None:
+        if preparing.found is not None:
+            self.preparing = None
+            self._start_process(preparing.began_s, preparing.found)
+        elif not preparing.is_slow and self.machine.monotonic() >= preparing.began_s + _PREPARED_WITHIN_S:
+            preparing.is_slow = True
+            self._note("its start waits: a program, an environment file or who knows its account does not answer")
+            self.proofs.watch(fencing.proof_period(self.job.fence_after_s))
+
+    def _start_process(self, began_s: float, commands: Commands | Exception) -> None:
+        self.machine.end_preparing()
+        try:
+            if isinstance(commands, Exception):
+                raise commands
             # Last: what was prepared may have hung on a mount for longer than our locks are ours.
             if self._stops_on_storage_loss and not fencing.may_start(self.proofs.age_s(), self.job.fence_after_s):
                 self._stop("storage", "the storage took too long to answer before the start")
                 return
             self.was_ready = self.reload_wanted = False
+            self.machine.admit(commands.main)
             self.life = Life(self.machine, self.unit, commands)
         except (spawn.CannotStartError, OSError) as error:
             self.proofs.watch(fencing.proof_period(self.job.fence_after_s))  # a stop must be seen, and the locks proved
@@ -203,15 +244,10 @@ class Runner(BaseRunner):
                 self.said_foreign = True
                 self._note(f"a message of process {message.pid}, which is not of this run, does not count")
 
-    def _mind_signals(self) -> None:
-        while self.machine.signals:
-            match self.machine.signals.pop():
-                case signal.SIGTERM:
-                    self._stop("runner-signalled", "the runner was told to stop by a signal")
-                case signal.SIGUSR1:
-                    self.proofs.hurry()
-                case signal.SIGUSR2:
-                    self.reload_wanted = True
+    def _heed(self, number: int) -> None:
+        super()._heed(number)
+        if number == signal.SIGUSR2:
+            self.reload_wanted = True
 
     def _mind_proofs(self) -> None:
         if stop := self.proofs.stop:
@@ -235,7 +271,10 @@ class Runner(BaseRunner):
         if self.life is None:
             if self.stopping or self.give_up:
                 return 0.0
-            moments.append(self.next_start_s)
+            if (preparing := self.preparing) is None:
+                moments.append(self.next_start_s)
+            elif not preparing.is_slow:
+                moments.append(preparing.began_s + _PREPARED_WITHIN_S)
         elif self.machine.status is not None:
             return _kill_pause_s(now_s - self.machine.over_s)
         elif self.life.kill_at_s is not None and now_s >= self.life.kill_at_s:

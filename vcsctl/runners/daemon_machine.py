@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vcsctl.runners import cgroups, linux, spawn
@@ -40,11 +42,29 @@ class DaemonMachine(Machine):
         self._helpers: dict[int, Helper] = {}
         self._listener: Listener | None = None
         self._rotating = False
+        self._preparing: threading.Thread | None = None
+        self._asking: set[str] = set()
         self.log_trouble = ""
 
     @property
     def main(self) -> int:
         return self._command
+
+    def prepare_beside(self, work: Callable[[], None]) -> None:
+        """Wakes the runner when it is done. `end_preparing` before the fork that it was for: a fork beside no thread
+        is the cheaper one."""
+
+        def prepare() -> None:
+            work()
+            self.wake()
+
+        self._preparing = threading.Thread(target=prepare, daemon=True)
+        self._preparing.start()
+
+    def end_preparing(self) -> None:
+        if self._preparing is not None and self._preparing.ident is not None:
+            self._preparing.join()
+        self._preparing = None
 
     def start(self, command: spawn.Command) -> None:
         """Returns at once: a program on a mount that does not answer must not hold up the runner."""
@@ -126,11 +146,36 @@ class DaemonMachine(Machine):
         for pid in left:
             linux.kill(pid, signal.SIGKILL)
 
+    def ask_beside(self, kind: str, work: Callable[[], None]) -> bool:
+        """In a thread of its own, and wakes the runner after it; False where another of that kind is not over."""
+        if kind in self._asking:
+            return False
+
+        def ask() -> None:
+            try:
+                work()
+            finally:
+                self._asking.discard(kind)
+                self.wake()
+
+        self._asking.add(kind)
+        try:
+            self.run_beside(ask)
+        except RuntimeError:
+            self._asking.discard(kind)
+            raise
+        return True
+
     # Messages.
 
     def listen(self, folder: str | None, run_id: str) -> str:
         self._listener = Listener(folder, run_id)
         return self._listener.address
+
+    def admit(self, command: spawn.Command) -> None:
+        """Whose messages are taken from now on."""
+        if self._listener is not None:
+            self._listener.admit(command.account.uid if command.account else os.geteuid())
 
     def take_messages(self) -> list[Message]:
         return self._listener.take() if self._listener is not None else []
@@ -149,10 +194,15 @@ class DaemonMachine(Machine):
         self._rotating = True
 
         def work() -> None:
-            self.log_trouble = log.rotate()
-            self._rotating = False
+            try:
+                self.log_trouble = log.rotate()
+            finally:  # whatever went wrong: it is tried again
+                self._rotating = False
 
-        self.run_beside(work)
+        try:
+            self.run_beside(work)
+        except RuntimeError as error:  # as many threads as there may be
+            self.log_trouble, self._rotating = f"cannot rotate {log.path}: {error}", False
 
     def _also_awaited(self) -> tuple[int, ...]:
         beginning, listener = self._beginning, self._listener

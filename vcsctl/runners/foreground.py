@@ -47,7 +47,7 @@ class Caller:
 def caller_of(argv: tuple[str, ...]) -> Caller:
     umask = os.umask(0o077)
     os.umask(umask)
-    ignored = tuple(number for number in STOPPING if signal.getsignal(number) == signal.SIG_IGN)
+    ignored = tuple(n for n in (*STOPPING, signal.SIGTSTP) if signal.getsignal(n) == signal.SIG_IGN)
     return Caller(argv, dict(os.environ), os.getcwd(), umask, ignored)
 
 
@@ -164,7 +164,8 @@ def _run(job: Job, caller: Caller, writer: int, parent: int) -> NoReturn:
         # Nobody waits for a command whose `vcsctl` was killed: it is stopped. Its signal waits until we can take it.
         linux.die_with_parent(signal.SIGTERM)
         if os.getppid() == parent:
-            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            # Ctrl-Z stops the command, but not who proves its locks and ends it when they are lost.
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
                 signal.signal(number, signal.SIG_IGN)
             machine = Foreground(caller)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -151,6 +151,17 @@ def collapse(descriptor: int, size: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def groups_of(user: str, group: int) -> tuple[int, ...]:
+    """As os.getgrouplist, which lets no other thread go on while it waits for who knows the accounts."""
+    room = 64
+    while True:
+        groups, count = (ctypes.c_uint32 * room)(), ctypes.c_int(room)
+        arguments = os.fsencode(user), ctypes.c_uint32(group), groups, ctypes.byref(count)
+        if _unlocked_libc.getgrouplist(*arguments) >= 0:
+            return tuple(groups[: count.value])
+        room = max(2 * room, count.value)
+
+
 def signal_name(number: int) -> str:
     """SIGKILL, or the number of a real-time signal, most of which have no name."""
     try:

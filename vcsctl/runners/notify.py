@@ -1,7 +1,7 @@
 """What a daemon says of itself, by the protocol of sd_notify(3), on a socket of its run. Decides nothing.
 
-Everybody may write to the socket, since a daemon may have changed its user; the kernel tells whose message it is,
-and only those of the run's own processes count.
+Only root and the daemon's own user may write to the socket, lest others fill it; with a daemon that is root, which may
+become anybody, everybody may. The kernel tells whose message it is, and only those of the run's own processes count.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _LONGEST = 4096
 _MOST_AT_ONCE = 256  # a daemon that never stops talking does not keep its runner from everything else
 _LONGEST_PATH = 107
+SUFFIX = ".notify"
 _LONGEST_PID = 10  # digits
 
 
@@ -45,7 +46,7 @@ class Listener:
     def __init__(self, folder: str | None, run_id: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._path = f"{folder}/{run_id}.notify" if folder else None
+        self._path = f"{folder}/{run_id}{SUFFIX}" if folder else None
         self.address = self._bind_path() or self._bind_abstract(run_id)
 
     def fileno(self) -> int:
@@ -58,8 +59,11 @@ class Listener:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)  # we hold the run's lock: whoever left it is gone
-            self._socket.bind(self._path)
-            os.chmod(self._path, 0o666)  # noqa: S103 - whose message it is, is asked of the kernel
+            former = os.umask(0o177)
+            try:
+                self._socket.bind(self._path)
+            finally:
+                os.umask(former)
         except OSError:
             return None
         return self._path
@@ -70,9 +74,16 @@ class Listener:
         self._socket.bind(f"\0{name}")
         return f"@{name}"
 
+    def admit(self, user: int) -> None:
+        """Before a process of that user is started. Of an abstract name the kernel keeps no owner."""
+        if self._path is not None:
+            os.chown(self._path, user, -1)
+            os.chmod(self._path, 0o600 if user else 0o666)
+
     def take(self) -> list[Message]:
         """What has come since. To be asked before the dead are collected: they are no longer known then."""
-        messages = []
+        messages: list[Message] = []
+        own: dict[int, bool] = {}  # asked once of each process: to ask is what a flood would cost
         for _ in range(_MOST_AT_ONCE):
             try:
                 # No room for descriptors: the kernel drops them, which is the answer to BARRIER=1. To close one that a
@@ -85,7 +96,9 @@ class Listener:
             for level, kind, content in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     pid = _CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0]
-            messages.append(Message(pid, linux.descends_from(pid, os.getpid()), parse(data)))
+            if pid not in own:
+                own[pid] = linux.descends_from(pid, os.getpid())
+            messages.append(Message(pid, own[pid], parse(data)))
         return messages
 
     def close(self) -> None:

@@ -71,14 +71,10 @@ class Runner(BaseRunner):
                 self._mind_time()
             self.machine.wait(self._pause_s())
 
-    def _mind_signals(self) -> None:
-        while self.machine.signals:
-            match self.machine.signals.pop():
-                case signal.SIGTERM:
-                    self._stop("runner-signalled", "the runner was told to stop by a signal")
-                case signal.SIGUSR1:
-                    self.proofs.hurry()
-                    self.proofs.watch(fencing.proof_period(self.job.fence_after_s))
+    def _heed(self, number: int) -> None:
+        super()._heed(number)
+        if number == signal.SIGUSR1:
+            self.proofs.watch(fencing.proof_period(self.job.fence_after_s))
 
     def _mind_proofs(self) -> None:
         period_s = fencing.proof_period(self.job.fence_after_s)

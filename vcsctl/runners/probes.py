@@ -31,7 +31,7 @@ class Question:
         self._machine = machine
         self._answer: str | None = None
         self._helper: Helper | None = None
-        timeout_s = by_s - machine.monotonic()
+        self._ask: tuple[Callable[[str, float], str], str] | None = None  # not begun yet
         if isinstance(command, str):
             self._answer = command
         elif command is not None:
@@ -40,19 +40,29 @@ class Question:
             except OSError as error:
                 self._answer = f"cannot start a process: {(error.strerror or str(error)).lower()}"
         elif probe.tcp is not None:
-            self._beside(tcp, probe.tcp, timeout_s)
+            self._ask = tcp, probe.tcp
         elif probe.http is not None:
-            self._beside(http, probe.http, timeout_s)
+            self._ask = http, probe.http
 
-    def _beside(self, ask: Callable[[str, float], str], where: str, timeout_s: float) -> None:
+    def _begin(self) -> None:
+        """Unless an older one of its kind, already given up, is not over: nothing ends a thread that waits for a
+        name server, and there must not be more and more of them."""
+        if self._ask is None:
+            return
+        ask, where = self._ask
+
         def work() -> None:
-            self._answer = ask(where, timeout_s)
-            self._machine.wake()
+            self._answer = ask(where, max(0.001, self.by_s - self._machine.monotonic()))
 
-        self._machine.run_beside(work)
+        try:
+            if self._machine.ask_beside(ask.__name__, work):
+                self._ask = None
+        except RuntimeError as error:  # as many threads as there may be
+            self._answer = f"cannot ask: {error}"
 
     def answer(self) -> str | None:
         """None while there is none. What a command left behind is ended with it."""
+        self._begin()
         if self._answer is not None:
             return self._answer
         if self._helper is not None and self._helper.status is not None:
@@ -61,7 +71,8 @@ class Question:
         elif self._machine.monotonic() >= self.by_s:
             if self._helper is not None:
                 self._machine.end_helper(self._helper)
-            self._answer = "no answer in time"
+            older = ": an older probe hangs still, as when a name server does" if self._ask is not None else ""
+            self._answer = f"no answer in time{older}"
         return self._answer
 
 

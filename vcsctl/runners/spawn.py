@@ -30,6 +30,7 @@ _OURS = (
     signal.SIGHUP,
     signal.SIGUSR1,
     signal.SIGUSR2,
+    signal.SIGTSTP,
     signal.SIGPIPE,
     signal.SIGXFSZ,
 )
@@ -135,7 +136,7 @@ def _account(unit: Unit) -> Account | None:
             gid = int(unit.group) if unit.group.isdecimal() else grp.getgrnam(unit.group).gr_gid
         except KeyError:
             raise CannotStartError(f"unknown group {unit.group}; make it or change the unit's group") from None
-    return Account(entry.pw_uid, gid, tuple(os.getgrouplist(entry.pw_name, gid)), entry.pw_name, entry.pw_dir)
+    return Account(entry.pw_uid, gid, linux.groups_of(entry.pw_name, gid), entry.pw_name, entry.pw_dir)
 
 
 def _read_environment(path: str) -> dict[str, str]:

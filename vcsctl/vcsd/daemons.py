@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from vcsctl.domain.daemon import DaemonState
-from vcsctl.runners import linux, usage
+from vcsctl.runners import tellers, usage
 from vcsctl.store import daemons
 from vcsctl.store.daemons import NodeDaemons
 from vcsctl.store.paths import Paths
@@ -42,7 +42,7 @@ def _near(one: float | None, other: float | None, step: float) -> bool:
 @dataclass(slots=True)
 class Publisher:
     """`folder` is where runners tell; `measure` says what the runs of those runners use; `lives`, whether the runner of
-    such a state is there."""
+    such a state is there; `sweep` takes away what else killed ones left."""
 
     paths: Paths
     node: str
@@ -50,6 +50,7 @@ class Publisher:
     clocks: Clocks
     measure: Callable[[list[DaemonState]], dict[str, Usage]]
     lives: Callable[[DaemonState], bool]
+    sweep: Callable[[], None]
     _listing: frozenset[tuple[str, int, int]] = frozenset()
     _told: dict[str, DaemonState] = field(default_factory=dict)
     _usage: dict[str, Usage] = field(default_factory=dict)
@@ -76,6 +77,7 @@ class Publisher:
     def beat(self) -> None:
         """Once a heartbeat: what daemons use, and whose runners are no more."""
         self._drop_dead()
+        self.sweep()
         usage = self.measure(list(self._told.values()))
         if usage.keys() != self._usage.keys() or not all(one.is_near(usage[run]) for run, one in self._usage.items()):
             self._usage, self._is_news = usage, True
@@ -114,7 +116,4 @@ def publisher_of(paths: Paths, node: str, folder: str, clocks: Clocks, cgroup_ba
         used = usage.measure({state.run_id: (state.runner, state.pid) for state in states}, cgroup_base)
         return {run_id: Usage(round(cpu_s, 1), memory_kib) for run_id, (cpu_s, memory_kib) in used.items()}
 
-    def lives(state: DaemonState) -> bool:
-        return linux.process_started(state.runner) is not None
-
-    return Publisher(paths, node, folder, clocks, measure, lives)
+    return Publisher(paths, node, folder, clocks, measure, tellers.lives, tellers.Sweep(folder).look)
