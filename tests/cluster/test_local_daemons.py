@@ -14,7 +14,8 @@ from cell import Cell, Node, signal_each
 from sites import Site
 from test_storage import is_there, mounted
 
-from vcsctl.store import local_cell
+from vcsctl.domain.daemon import Order
+from vcsctl.store import daemons, local_cell
 from vcsctl.store.cell import read_cell
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import Faults
@@ -300,6 +301,30 @@ def test_orders_reach_a_daemon_that_needs_no_share(cell_of: CellOf) -> None:
     cell["a"].until(lambda: len(causes()) == 2, "both ends are in the shared history")
     assert causes() == ["restart-requested", "stop-requested"]
     assert not [name for name in os.listdir(cell.paths.queue) if name.endswith(".order")]
+
+
+def test_an_order_is_carried_out_once_though_vcsd_dies_before_the_share_knows(cell_of: CellOf) -> None:
+    node = cell_of("a")["a"]
+    kept = Kept(node)
+    node.start()
+    first = kept.until_up()
+    local = kept.keepers()[1]
+    os.kill(local, signal.SIGSTOP)
+    order = Order("o1", "keeps@a", "restart", "root", "a", "")
+    shared = Paths(str(node.shared))
+    daemons.enter_order(shared, order)
+    node.until(lambda: daemons.is_waiting(kept.local, "keeps@a", "o1"), "the order is in the local cell")
+    assert node.vcsd is not None
+    node.vcsd.send_signal(signal.SIGSTOP)
+    os.kill(local, signal.SIGCONT)
+    node.until(lambda: not daemons.is_waiting(kept.local, "keeps@a", "o1"), "the local cell has carried it out")
+    second = kept.until_up(other_than=first)
+    end(node)
+    assert daemons.is_waiting(shared, "keeps@a", "o1"), "the share knew already: this test shows nothing"
+    node.start()
+    node.until(lambda: not daemons.is_waiting(shared, "keeps@a", "o1"), "the share knows")
+    kept.stays(second, 2)
+    assert not [name for name in os.listdir(kept.local.queue) if not name.startswith(".")]
 
 
 def test_a_daemon_that_comes_into_a_group_or_leaves_it_never_runs_twice(cell_of: CellOf) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vcsctl.domain.daemon import DaemonState, Order
 from vcsctl.store import codec, files, records
-from vcsctl.store.paths import ORDER, Paths, is_part, split_queue_name
+from vcsctl.store.paths import DONE, ORDER, Paths, is_part, split_queue_name
 from vcsctl.store.records import Faults, Stored
 
 
@@ -90,3 +90,20 @@ def is_waiting(paths: Paths, key: str, identity: str) -> bool:
 
 def carried_out(paths: Paths, key: str, identity: str) -> None:
     files.remove(paths.order(key, identity))
+
+
+def carried_out_here(paths: Paths, key: str, identity: str) -> None:
+    """In the cell of one machine: it is done, and stays known as done until the shared directory knows it too.
+
+    One rename: whatever dies, it is either to be carried out still or never again."""
+    files.move(paths.order(key, identity), paths.done(key, identity))
+
+
+def done_here(paths: Paths) -> list[tuple[str, str]]:
+    """(KEY, id) of the orders that were carried out and of which the shared directory is not known to know."""
+    parts = map(split_queue_name, files.names(paths.queue))
+    return [(one[0], one[1]) for one in parts if one is not None and one[2] == DONE]
+
+
+def done_everywhere(paths: Paths, key: str, identity: str) -> None:
+    files.remove(paths.done(key, identity))

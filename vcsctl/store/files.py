@@ -97,6 +97,12 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
+def move(path: str, to: str) -> None:
+    """Gives another name to what may be gone already."""
+    with named_faults("move", path), contextlib.suppress(FileNotFoundError):
+        os.rename(path, to)
+
+
 class Draft:
     """A complete and durable record that has no name yet. `modified_at` is the file server's clock at its writing."""
 

@@ -18,6 +18,7 @@ FOLDERS = (
 )
 CLAIM, STARTED, END, STOP, RESET = ".json", ".started", ".end.json", ".stop", ".reset"
 ORDER = "order"
+DONE = "done"
 DRAINED = ".drained"
 SESSION_PREFIX = "session."
 
@@ -117,6 +118,10 @@ class Paths:
         """What an operator wants of a daemon."""
         return f"{self.root}/queue/{_part(key)}.{_part(identity)}.{ORDER}"
 
+    def done(self, key: str, identity: str) -> str:
+        """In the cell of one machine: that order was carried out, and the shared directory does not know it yet."""
+        return f"{self.root}/queue/{_part(key)}.{_part(identity)}.{DONE}"
+
     def running_index(self, run_id: str) -> str:
         """One name a run, not one a KEY: what a node that was cut off does late must not touch the next run's."""
         return f"{self.root}/running/{_part(run_id)}.json"
@@ -187,6 +192,6 @@ def split_queue_name(name: str) -> tuple[str, str, str] | None:
     """`KEY.ID.SUFFIX` → (key, id, suffix); None for a name that is none of ours. Keys may hold dots, ids not."""
     stem, _, suffix = name.rpartition(".")
     key, _, identity = stem.rpartition(".")
-    if suffix not in ("json", "cancelled", ORDER) or not is_part(key) or not is_part(identity):
+    if suffix not in ("json", "cancelled", ORDER, DONE) or not is_part(key) or not is_part(identity):
         return None
     return key, identity, suffix

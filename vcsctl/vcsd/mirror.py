@@ -8,7 +8,6 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vcsctl.domain.daemon import Order
 from vcsctl.domain.history import Row
 from vcsctl.domain.nodes import SILENT_AFTER_BEATS
 from vcsctl.errors import StorageError
@@ -39,7 +38,6 @@ class Mirror:
     tell: Callable[[], None]
     _beat: tuple[int, int] = (0, 0)  # the last heartbeat of the local cell, and since when it is that one
     _heard_s: float = 0.0
-    _under_way: dict[str, Order] = field(default_factory=dict)
     _wishes: OverridesReader = field(init=False)
     _outcomes: local_cell.Outcomes = field(init=False)
     _sure: bool = False  # what is to be copied is in the shared history nowhere yet
@@ -84,23 +82,25 @@ class Mirror:
         return cell is not None and cell.id == self.cell
 
     def _carry_orders(self) -> bool:
-        """An order goes when the local cell has carried it out: until then who waits for it sees it."""
+        """An order goes when the local cell has carried it out: until then who waits for it sees it.
+
+        What is done here is known as done until it is gone there, so that none is carried out again by whoever comes
+        after us. Whether there is any still to be carried out."""
         keys = {service.key for service in self.services.apart.values()}
         ordered = {one.value.id: one.value for one in daemons.orders(self.shared, self.faults) if one.value.key in keys}
-        taken = {one.value.id for one in daemons.orders(self.local, Faults())}
-        over = [one for one in self._under_way if one not in taken or one not in ordered]
-        if over and not self._is_the_share():
+        taken = {one.value.id: one.value for one in daemons.orders(self.local, Faults())}
+        done = daemons.done_here(self.local)
+        taken_back = [order for identity, order in taken.items() if identity not in ordered]
+        if (done or taken_back) and not self._is_the_share():
             return True
-        for identity, order in [(identity, self._under_way[identity]) for identity in over]:
-            # It was carried out here, or taken back there.
-            daemons.carried_out(self.local if identity in taken else self.shared, order.key, order.id)
-            del self._under_way[identity]
-            ordered.pop(identity, None)
-        for identity in ordered.keys() - self._under_way.keys():
-            if identity not in taken:
-                daemons.enter_order(self.local, ordered[identity])
-            self._under_way[identity] = ordered[identity]
-        return bool(self._under_way)
+        for order in taken_back:
+            daemons.carried_out(self.local, order.key, order.id)
+        for key, identity in done:
+            daemons.carried_out(self.shared, key, identity)
+            daemons.done_everywhere(self.local, key, identity)
+        for identity in ordered.keys() - taken.keys() - {identity for _, identity in done}:
+            daemons.enter_order(self.local, ordered[identity])
+        return ordered.keys() - {identity for _, identity in done} != set()
 
     # Back.
 

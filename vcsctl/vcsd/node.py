@@ -17,6 +17,7 @@ from vcsctl.errors import StorageError
 from vcsctl.runners.base import Job
 from vcsctl.runners.supervise import Runs
 from vcsctl.store import nodes, running, state
+from vcsctl.store.daemons import carried_out, carried_out_here
 from vcsctl.store.locks import NodeLock
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
@@ -130,6 +131,7 @@ class Node:
                 decided=lambda key, found: self.loop.decided(key, found),
                 is_ours=lambda key: key in self.services.by_key,
                 is_apart=self.services.is_apart,
+                finish=carried_out_here if part == "local" else carried_out,
             ),
             publisher=publisher_of(paths, config.node, daemons, clocks, cgroup_base) if daemons and publishes else None,
             state=observer.state,

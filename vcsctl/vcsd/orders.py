@@ -29,7 +29,7 @@ _CAUSE = {"stop": "stop-requested", "restart": "restart-requested"}
 @dataclass(slots=True)
 class Orders:
     """`decided` tells what is decided of a KEY now; `is_ours`, whether this node may run it; `is_apart`, whether its
-    orders are carried to this machine's own cell."""
+    orders are carried to this machine's own cell; `finish` takes what is done, by KEY and id, from the orders."""
 
     paths: Paths
     node: str
@@ -40,6 +40,7 @@ class Orders:
     decided: Callable[[str, KeyState], Decision]
     is_ours: Callable[[str], bool]
     is_apart: Callable[[str], bool]
+    finish: Callable[[Paths, str, str], None]
 
     def carry_out(self) -> set[str]:
         """All that are there and are this node's to carry out; the KEYs that are to be looked at now."""
@@ -51,7 +52,7 @@ class Orders:
             try:
                 done = self._carry_out(stored)
                 if done is not None:
-                    daemons.carried_out(self.paths, order.key, order.id)
+                    self.finish(self.paths, order.key, order.id)
                     say(f"{order.key}: {order.do} ordered by {order.by} on {order.node}: {done}")
                     touched.add(order.key)
             except StorageError as error:
