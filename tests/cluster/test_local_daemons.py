@@ -122,7 +122,7 @@ def test_a_daemon_runs_without_the_share_and_is_the_same_process_after_vcsd_was_
     assert kept.runner() != runner
     assert node.vcsd is not None
     node.vcsd.terminate()
-    assert node.vcsd.wait(10) == -signal.SIGTERM, "it waits for the share, and ends at once all the same"
+    assert node.vcsd.wait(10) == 0, "it waits for the share, and ends at once all the same"
     kept.stays(third, 0.5)
 
 
@@ -162,6 +162,19 @@ def test_the_keeper_is_started_again_and_nothing_that_it_left_is_killed(node: No
     node.until(lambda: "lives on; watched from now on" in node.log(), "the next one has adopted the run")
     assert kept.keepers()[0] != keeper
     kept.stays(pid, 0.5)
+
+
+def test_the_wish_to_go_down_outlives_the_process_that_heard_it(node: Node) -> None:
+    kept = Kept(node)
+    node.start(until_it_answers=False)
+    kept.until_up()
+    keeper, local = kept.keepers()
+    os.kill(local, signal.SIGSTOP)
+    os.kill(keeper, signal.SIGUSR2)  # as vcsd does when the machine goes down
+    os.kill(local, signal.SIGKILL)
+    ends = lambda: [path.read_text() for path in Path(kept.local.root).rglob("*.end.json")]  # noqa: E731
+    node.until(ends, "the daemon is stopped by the next one")
+    assert '"shutdown"' in ends()[0]
 
 
 def test_leftovers_of_a_run_of_the_share_are_told_from_what_a_killed_keeper_left(cell_of: CellOf) -> None:

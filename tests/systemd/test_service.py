@@ -75,7 +75,7 @@ def test_a_reload_reads_the_units_again_and_says_when_it_is_done(systemd: Any) -
     systemd.until(lambda: systemd.show("ActiveState") == "active", "it is up again")
 
 
-def test_it_is_active_while_it_waits_for_the_share_and_keeps_up_daemons(systemd: Any) -> None:
+def test_while_it_waits_for_the_share_it_is_active_keeps_up_daemons_and_stops_them_at_shutdown(systemd: Any) -> None:
     site = systemd.site
     site.configure("cell: 0123456789abcdef\n")
     pid = site.root / "daemon.pid"
@@ -84,6 +84,11 @@ def test_it_is_active_while_it_waits_for_the_share_and_keeps_up_daemons(systemd:
     assert systemd.show("ActiveState") == "active"
     assert systemd.show("StatusText").startswith("waits for the shared directory")
     systemd.until(lambda: pid_in(pid), "the daemon runs")
+    systemd.must("exit")
+    systemd.process.wait(60)
+    [end] = [path.read_text() for path in (site.root / "var/lib/vcs").rglob("*.end.json")]
+    assert '"shutdown"' in end, systemd.site_log()
+    assert not is_there(pid_in(pid))
 
 
 def test_when_the_machine_goes_down_runs_are_stopped_and_say_so(systemd: Any) -> None:

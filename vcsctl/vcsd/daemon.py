@@ -7,8 +7,9 @@ import gc
 import os
 import select
 import signal
+import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config, Places
@@ -33,7 +34,7 @@ from vcsctl.vcsd.mirror import Mirror
 from vcsctl.vcsd.node import Node
 from vcsctl.vcsd.permits import GrantedPermits, SharedPermits
 from vcsctl.vcsd.presence import Machine
-from vcsctl.vcsd.shutdown import stop_all
+from vcsctl.vcsd.shutdown import extend, stop_all, stop_patience_s
 from vcsctl.vcsd.turns import STORAGE_PAUSE_S, Troubles, Turns, Wakeup
 
 _PROBE_PATIENCE_S = 5.0
@@ -157,7 +158,10 @@ class Daemon:
 
     def _tend(self, pause_s: float) -> None:
         """What goes on while the share is waited for."""
-        self.wakeup.drain(wait_for_events(self.poller, pause_s))
+        with self.wakeup.heeding(*_ENDS):  # here, where nothing can hang
+            self.wakeup.drain(wait_for_events(self.poller, pause_s))
+        if self._is_told_to_end():
+            self._end_without_the_share()
         self.keeper.mind()
         if self.wakeup.take(signal.SIGHUP):
             systemd.notify_reloading()
@@ -166,6 +170,20 @@ class Daemon:
             except VcsError as error:
                 say(str(error))
             systemd.notify("READY=1")
+
+    def _is_told_to_end(self) -> bool:
+        return any(self.wakeup.take(number) for number in _ENDS)
+
+    def _end_without_the_share(self) -> NoReturn:
+        systemd.notify("STOPPING=1", "STATUS=stops; daemons go on")
+        if machine_goes_down():
+            others = self.keeper.go_down()
+            give_up_s = time.monotonic() + stop_patience_s(others)
+            while not self.keeper.is_over() and time.monotonic() < give_up_s:
+                extend(f"stops {len(others)} daemons")
+                self.wakeup.drain(wait_for_events(self.poller, STORAGE_PAUSE_S))
+        say("stopped while it waited for the shared directory")
+        sys.exit(0)
 
     def _prove_storage(self) -> float | None:
         config = self.config
@@ -188,7 +206,7 @@ class Daemon:
         say(f"vcsd on node {self.config.node}: {services} services, shared directory {self.paths.root}")
         systemd.notify("READY=1", f"STATUS=node {self.config.node}, shared directory {self.paths.root}")
         mirror_again_s = 0.0
-        while not any(self.wakeup.take(number) for number in _ENDS):
+        while not self._is_told_to_end():
             if self.wakeup.take(signal.SIGHUP):
                 systemd.notify_reloading()
                 self.reload(lambda _: systemd.notify("READY=1"))
@@ -210,8 +228,8 @@ class Daemon:
             time.sleep(STORAGE_PAUSE_S)  # no descriptor to be had for who asks: the next look is as good
 
     def _go_down(self) -> None:
-        self.keeper.go_down()
-        stop_all(self.turns, self.paths, self.config.node, lambda: not self.keeper.is_over())
+        others = self.keeper.go_down()
+        stop_all(self.turns, self.paths, self.config.node, others, lambda: not self.keeper.is_over())
         self.troubles.guarded(self.mirror.look)  # the outcomes of those that the keeper has stopped
         say("stopped, and the runs of this machine with it")
 

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from vcsctl.catalog.snapshot import Snapshot
 from vcsctl.config import Config, Places
+from vcsctl.domain.run import Claim
 from vcsctl.errors import RefusedError, StorageError, VcsError
 from vcsctl.runners import linux
 from vcsctl.store import local_cell, locks
@@ -59,8 +60,10 @@ class Keeper:
         """It is to look at once what lies in its cell."""
         self._tell(LOOK)
 
-    def go_down(self) -> None:
+    def go_down(self) -> list[Claim]:
+        """It is to stop its daemons; which. When all are over, or as long as they may take has passed, so is it."""
         self._tell(GO_DOWN)
+        return [claim for claim, _ in local_cell.living(Paths(self._where.local_cell))] if self.is_kept else []
 
     def mind(self) -> None:
         """Starts it anew when it has died."""
@@ -131,7 +134,8 @@ def _take(path: str) -> HeldLock:
 def _keep(local: Local, parent: int, lock: int) -> NoReturn:
     try:
         _leave_vcsd(parent, lock)
-        while not _has_ended_well(_start_local(local)):
+        lasting: set[int] = set()
+        while not _has_ended_well(_start_local(local, lasting)):
             time.sleep(RESTART_PAUSE_S)
         os._exit(0)
     except BaseException:  # noqa: BLE001 - the outermost frame of a process: nothing may fall back into vcsd
@@ -154,14 +158,23 @@ def _leave_vcsd(parent: int, lock: int) -> None:
     linux.become_subreaper()
 
 
-def _start_local(local: Local) -> int:
-    """The process that looks after the local cell. What vcsd wants of the keeper is passed on to it."""
+def _start_local(local: Local, lasting: set[int]) -> int:
+    """The process that looks after the local cell. What vcsd wants of the keeper is passed on to it; the wish that it
+    go down is one of the `lasting`, which the next one hears too when this one dies."""
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     parent, pid = os.getpid(), linux.fork()
     if pid == 0:
         _run(local, parent)
+
+    def pass_on(number: int, _frame: object) -> None:
+        if number == GO_DOWN:
+            lasting.add(number)
+        linux.kill(pid, number)
+
     for number in WISHES:
-        signal.signal(number, lambda number, _frame: linux.kill(pid, number))
+        signal.signal(number, pass_on)
+    for wish in lasting:
+        linux.kill(pid, wish)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
     return pid
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import schedule
 
@@ -65,6 +66,17 @@ class Wakeup:
     def heed(self, *numbers: int) -> None:
         for number in numbers:
             signal.signal(number, lambda number, _frame: self._come.add(number))
+
+    @contextlib.contextmanager
+    def heeding(self, *numbers: int) -> Iterator[None]:
+        """Outside of it they do what they did before."""
+        former = {number: signal.getsignal(number) for number in numbers}
+        self.heed(*numbers)
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
     def take(self, number: int) -> bool:
         """Whether that signal has come since it was taken last."""
