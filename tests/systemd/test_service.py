@@ -86,8 +86,9 @@ def test_while_it_waits_for_the_share_it_is_active_keeps_up_daemons_and_stops_th
     systemd.until(lambda: pid_in(pid), "the daemon runs")
     systemd.must("exit")
     systemd.process.wait(60)
-    [end] = [path.read_text() for path in (site.root / "var/lib/vcs").rglob("*.end.json")]
-    assert '"shutdown"' in end, systemd.site_log()
+    ends = [path.read_text() for path in (site.root / "var/lib/vcs").rglob("*.end.json")]
+    assert len(ends) == 1, (systemd.site_log(), (site.root / 'systemd.log').read_text()[-6000:], os.popen('ps axf | tail -30').read())
+    assert '"shutdown"' in ends[0], systemd.site_log()
     assert not is_there(pid_in(pid))
 
 

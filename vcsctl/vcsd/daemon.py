@@ -107,7 +107,7 @@ class Daemon:
             hourly,
             self._prove_untrusted,
         )
-        self.wakeup.heed(*_ENDS)  # not before: a share that hangs must not keep them from ending us
+        self.wakeup.heed(*_ENDS)  # not before: what was read of the share until here may have hung
         gc.collect()
         gc.freeze()  # what is loaded now lives for ever: no collection touches it, no fork copies it
 
@@ -122,7 +122,9 @@ class Daemon:
         """
         lock = NodeLock(self.paths, self.config.node)
         while True:
+            self.wakeup.heed(*_ENDS)
             self._wait_for_an_answer()
+            self.wakeup.leave(*_ENDS)  # a share that hangs must not keep them from ending us
             try:
                 cell = enter_cell(self.paths, self.config.cell, self.where.remembered_cell)
                 fence_after_s = self._prove_storage()
@@ -131,6 +133,7 @@ class Daemon:
                 hopeless = isinstance(error, RefusedError) or isinstance(error.__cause__, PermissionError)
                 if hopeless and not self.keeper.is_kept:
                     raise  # waiting does not help, and nobody needs us meanwhile
+                self.wakeup.heed(*_ENDS)
                 self._waits(error)
                 self._tend(STORAGE_PAUSE_S)
                 continue
@@ -158,8 +161,7 @@ class Daemon:
 
     def _tend(self, pause_s: float) -> None:
         """What goes on while the share is waited for."""
-        with self.wakeup.heeding(*_ENDS):  # here, where nothing can hang
-            self.wakeup.drain(wait_for_events(self.poller, pause_s))
+        self.wakeup.drain(wait_for_events(self.poller, pause_s))
         if self._is_told_to_end():
             self._end_without_the_share()
         self.keeper.mind()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import schedule
 
@@ -59,24 +59,20 @@ class Wakeup:
     def __init__(self, poller: select.epoll, *numbers: int) -> None:
         self._reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._come: set[int] = set()
+        self._former: dict[int, Any] = {}
         poller.register(self._reader, select.EPOLLIN)
         self.heed(signal.SIGCHLD, *numbers)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
     def heed(self, *numbers: int) -> None:
         for number in numbers:
+            self._former.setdefault(number, signal.getsignal(number))
             signal.signal(number, lambda number, _frame: self._come.add(number))
 
-    @contextlib.contextmanager
-    def heeding(self, *numbers: int) -> Iterator[None]:
-        """Outside of it they do what they did before."""
-        former = {number: signal.getsignal(number) for number in numbers}
-        self.heed(*numbers)
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
+    def leave(self, *numbers: int) -> None:
+        """From now on they do again what they did before they were heeded."""
+        for number in numbers:
+            signal.signal(number, self._former.pop(number))
 
     def take(self, number: int) -> bool:
         """Whether that signal has come since it was taken last."""
