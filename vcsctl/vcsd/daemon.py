@@ -135,7 +135,9 @@ class Daemon:
                     raise  # waiting does not help, and nobody needs us meanwhile
                 self.wakeup.heed(*_ENDS)
                 self._waits(error)
-                self._tend(STORAGE_PAUSE_S)
+                again_s = time.monotonic() + STORAGE_PAUSE_S
+                while (left_s := again_s - time.monotonic()) > 0:
+                    self._tend(left_s)  # which returns early at any event
                 continue
             return cell, fence_after_s, lock
 
