@@ -126,6 +126,18 @@ def test_a_daemon_runs_without_the_share_and_is_the_same_process_after_vcsd_was_
     kept.stays(third, 0.5)
 
 
+def test_it_sleeps_between_two_tries_while_the_share_is_away(node: Node) -> None:
+    kept = Kept(node)
+    node.start(until_it_answers=False)
+    kept.until_up()
+    assert node.vcsd is not None
+    switches = lambda: int(re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)[0])  # noqa: E731
+    status = Path(f"/proc/{node.vcsd.pid}/status")
+    before = switches()
+    kept.stays(kept.pid, 3)
+    assert switches() - before < 100  # a try costs it some ten; without a pause there are hundreds of tries
+
+
 def test_a_share_that_hangs_holds_up_no_daemon(cell_of: CellOf) -> None:
     cell = cell_of("a", configuration="fence_after: 6s\n")
     node, kept = cell["a"], Kept(cell["a"])

@@ -125,6 +125,8 @@ class Daemon:
             self.wakeup.heed(*_ENDS)
             self._wait_for_an_answer()
             self.wakeup.leave(*_ENDS)  # a share that hangs must not keep them from ending us
+            if self._is_told_to_end():  # nor one that came just before
+                self._end_without_the_share()
             try:
                 cell = enter_cell(self.paths, self.config.cell, self.where.remembered_cell)
                 fence_after_s = self._prove_storage()

@@ -61,9 +61,12 @@ class Keeper:
         self._tell(LOOK)
 
     def go_down(self) -> list[Claim]:
-        """It is to stop its daemons; which. When all are over, or as long as they may take has passed, so is it."""
+        """It is to stop its daemons; which, as far as can be read. When all are over, or as long as they may take has
+        passed, so is it."""
         self._tell(GO_DOWN)
-        return [claim for claim, _ in local_cell.living(Paths(self._where.local_cell))] if self.is_kept else []
+        with contextlib.suppress(StorageError):  # the others are to be stopped all the same
+            return [claim for claim, _ in local_cell.living(Paths(self._where.local_cell))] if self.is_kept else []
+        return []
 
     def mind(self) -> None:
         """Starts it anew when it has died."""
