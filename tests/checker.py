@@ -32,6 +32,9 @@ class Execution:
     decided_at: float | None = None  # when its node decided to run it; None: as good as when it began
     # group → from when to when its service was declared to be in it, as far as that touches this execution
     joined: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    # "KEY a" or "group g" → when that lock was another's for the asking, and its unit let it go on all the same
+    let_go: Mapping[str, float] = field(default_factory=dict)
+    repeats: bool = False  # of a daemon: one run executes its process again and again
 
     @property
     def decided(self) -> float:
@@ -46,6 +49,9 @@ class Execution:
     @property
     def end(self) -> float:
         return inf if self.ended_at is None else self.ended_at
+
+    def excludes_until(self, shared: str) -> float:
+        return min(self.end, self.let_go.get(shared, inf))
 
     def __str__(self) -> str:
         until = "it lives" if self.ended_at is None else f"{self.ended_at:.3f}"
@@ -197,7 +203,9 @@ def _together(executions: Sequence[Execution]) -> Iterator[str]:
         kind, _, group = shared.partition(" ")
         running: list[Execution] = []
         for execution in sorted(members, key=lambda one: (one.began_at, one.run)):
-            running = [other for other in running if other.end > execution.began_at]
+            if execution.let_go.get(shared, inf) < execution.began_at:
+                continue  # the next process of a daemon that had let go before
+            running = [other for other in running if other.excludes_until(shared) > execution.began_at]
             for other in running:
                 when = execution.decided, execution.began_at
                 if kind == "KEY" or (execution.holds(group, *when) and other.holds(group, *when)):
@@ -214,7 +222,7 @@ def _twice(executions: Sequence[Execution]) -> Iterator[str]:
         if execution.slot is not None:
             by_slot[execution.key, execution.slot, execution.attempt].append(execution)
     for run, same in sorted(by_run.items()):
-        if len(same) > 1:
+        if len(same) > 1 and not all(one.repeats for one in same):
             yield f"executed twice: run {run}: {_listed(same)}"
     for (key, slot, attempt), same in sorted(by_slot.items()):
         if len({one.run for one in same}) > 1:
@@ -222,13 +230,16 @@ def _twice(executions: Sequence[Execution]) -> Iterator[str]:
 
 
 def _fences(executions: Sequence[Execution]) -> Iterator[str]:
-    """The numbers that a group hands out grow with every execution."""
+    """The numbers that a group hands out grow with every execution, or with every run of a daemon."""
     by_group: dict[str, list[Execution]] = defaultdict(list)
     for execution in executions:
         for group in execution.fences:
             by_group[group].append(execution)
     for group, members in sorted(by_group.items()):
-        for before, after in pairwise(sorted(members, key=lambda one: one.began_at)):
+        first: dict[str | int, Execution] = {}
+        for number, one in enumerate(sorted(members, key=lambda one: one.began_at)):
+            first.setdefault(one.run if one.repeats else number, one)
+        for before, after in pairwise(first.values()):
             if after.fences[group] <= before.fences[group]:
                 numbers = f"{before.fences[group]} then {after.fences[group]}"
                 yield f"fence of group {group} did not rise: {numbers}, {before} and {after}"

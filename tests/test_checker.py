@@ -50,7 +50,30 @@ def test_a_history_that_keeps_the_promises_is_not_blamed() -> None:
     assert violations(GOOD) == []
 
 
+DAEMON = replace(FIRST, run="d.1", key="d", slot=None, repeats=True)
+ALLOWED = [
+    ("a daemon's processes, one after the other", (DAEMON, replace(DAEMON, began_at=20.0, ended_at=21.0))),
+    ("one that let go of the group goes on", (
+        replace(FIRST, ended_at=50.0, let_go={"group g": 20.0}), SECOND)),
+    ("a daemon that let go starts its process again", (
+        replace(DAEMON, let_go={"group g": 15.0}), SECOND, replace(DAEMON, let_go={"group g": 15.0}, began_at=25.0, ended_at=35.0))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("executions", [row[1] for row in ALLOWED], ids=[row[0] for row in ALLOWED])
+def test_what_is_allowed_is_not_blamed(executions: tuple[Execution, ...]) -> None:
+    assert violations(History(executions, settled_until=0.0)) == []
+
+
 BAD = [
+    ("a daemon's processes overlap", {"executions": (DAEMON, replace(DAEMON, began_at=19.0, ended_at=21.0))},
+     "together in KEY d"),
+    ("two runs of a daemon with one number", {"executions": (DAEMON, replace(DAEMON, run="d.2", began_at=20.0))},
+     "fence of group g did not rise"),
+    ("let go too late", {"executions": (replace(FIRST, ended_at=50.0, let_go={"group g": 20.5}), SECOND)},
+     "together in group g: a.1"),
+    ("let go of something else", {"executions": (replace(FIRST, ended_at=50.0, let_go={"KEY a": 15.0}), SECOND)},
+     "together in group g: a.1"),
     ("a slot that waited was seen by nobody", {"claimed": (*GOOD.claimed, Claimed("b.1+1", 19.0)), "recorded": (
         *ROWS[:2], Recorded("b.1+1", "b", "missed", "nobody-there", "11:58", last="12:00"), ROWS[2])},
      "slot 12:00 of b stood in the queue"),

@@ -53,6 +53,7 @@ class Server:
         self.down = False
         self.came_back_at = -1e9
         self.clients: list[Client] = []
+        self.lock_lost: Callable[[str, str], None] = lambda node, path: None
 
     def go_down(self) -> None:
         self.down = True
@@ -226,6 +227,7 @@ class Client:
             if not holder.client.lease_is_over():
                 return False
             holder.lost = True  # a courteous server takes it away only now that somebody asks
+            self.server.lock_lost(holder.client.name, holder.path)
         file.inode.holder = file
         file.lock = True
         file.lost = False if holder is file else file.lost

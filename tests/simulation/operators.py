@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from random import Random
+from typing import Literal
 
-from tests.checker import Asked, Disabled, Withdrawn
+from tests.checker import Asked, Withdrawn
 from tests.simulation.node import Node
 from tests.simulation.world import World
+from vcsctl.domain.daemon import Order
 from vcsctl.domain.effective import changed_by
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import Claim, Request, StopRequest
-from vcsctl.store import history, queue, running, state
+from vcsctl.domain.unit import Daemon
+from vcsctl.store import daemons, history, queue, running, state
 from vcsctl.store.override_change import change_override
 from vcsctl.store.records import Faults
 
@@ -45,6 +47,8 @@ class Operators:
         node = self.random.choice(places)
         key = f"{name}@{self.random.choice(unit.nodes or (node.name,))}" if unit.run_on == "each" else name
         match kind:
+            case "run" | "stop" if isinstance(unit, Daemon):
+                self.order(key, "restart" if kind == "run" else "stop", node)
             case "run":
                 self.run(key, node, self.random.choice((None, None, None, 2.0, 20.0)))
             case "cancel":
@@ -65,6 +69,18 @@ class Operators:
             queue.enter_request(world.paths, Request(identity, key, key.partition("@")[0], "op", node.name, within_s))
             world.witness.asked.append(Asked(identity, key, world.scheduler.now))
             world.tell(f"asked for {key} ({identity})")
+            world.wake(node)
+
+        world.ask(work, node)
+
+    def order(self, key: str, deed: Literal["restart", "stop"], node: Node) -> None:
+        """`vcsctl restart` and `vcsctl stop` of a daemon."""
+        world = self.world
+
+        def work() -> None:
+            identity = queue.new_request_id()
+            daemons.enter_order(world.paths, Order(identity, key, deed, "op", node.name))
+            world.tell(f"ordered {deed} of {key} ({identity})")
             world.wake(node)
 
         world.ask(work, node)
@@ -124,14 +140,12 @@ class Operators:
                     world.tell(f"{claim.run_id} goes on")
                 elif claim is not None and self._really_started(key, claim.__eq__):
                     world.tell(f"already started {claim.run_id}")
-                else:
-                    told.append(len(world.witness.disabled))
-                    world.witness.disabled.append(Disabled(key, world.scheduler.now))
+                elif (number := world.witness.told_disabled(key)) is not None:
+                    told.append(number)
 
         def enable() -> None:
             for number in told:
-                off = world.witness.disabled[number]
-                world.witness.disabled[number] = replace(off, to_at=world.scheduler.now)
+                world.witness.enabled_again(number)
             self._change(name, {"enabled": "true"}, world.outside)
             self._disabled.discard(name)
 

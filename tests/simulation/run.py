@@ -56,6 +56,7 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
         world.tell("CALM")
         cutoff = calm_from + QUIET_S
         world.scheduler.run(cutoff)
+        world.retire_daemons()
         undisturbed = not faults.kinds & {"push", "clock"} and not operators.kinds & {"disable", "set"}
         due = world.due_slots(cutoff) if undisturbed else []
         if not undisturbed:

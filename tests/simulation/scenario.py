@@ -10,11 +10,12 @@ from typing import Any
 from tests.simulation.commands import Conduct
 from tests.simulation.manager import Catalog
 from tests.simulation.world import NOON, Setting
-from vcsctl.domain.unit import FixedTime, Periodical, Retries, Unit
+from vcsctl.domain.unit import Daemon, FixedTime, Periodical, Retries, TimedUnit, Unit
 from vcsctl.runners.base import Job
 
 SERVICES = "abcdefgh"
 GROUPS = ("g1", "g2", "g3")
+DAEMON_GROUPS = ("d1", "d2")  # of their own: a daemon would keep a timed service waiting for ever
 CHAOS_MINUTES = (1, 1, 1, 2, 2)  # from noon, when the first slots are, to the calm
 
 
@@ -29,7 +30,10 @@ def draw_setting(random: Random) -> Setting:
     hard_on_locks = lease_s == 12.0 and random.random() < 0.35
     catalog = draw_catalog(random, names)
     if hard_on_locks:  # long runs that all want one group, while the line to the server comes and goes
-        catalog = {name: replace(unit, groups=("g1",), timeout=None) for name, unit in catalog.items()}
+        catalog = {
+            name: replace(unit, groups=("g1",), timeout=None) if isinstance(unit, TimedUnit) else unit
+            for name, unit in catalog.items()
+        }
     return Setting(
         nodes=nodes,
         catalog=catalog,
@@ -51,22 +55,33 @@ def draw_catalog(random: Random, nodes: list[str]) -> Catalog:
 
 
 def draw_unit(random: Random, name: str, nodes: list[str]) -> Unit:
-    groups = tuple(sorted(random.sample(GROUPS, random.choice((0, 1, 1, 1, 2, 3)))))
+    is_daemon = random.random() < 0.12
+    groups = draw_groups(random, is_daemon)
     allowed = tuple(sorted(random.sample(nodes, random.randint(1, len(nodes))))) if random.random() < 0.3 else ()
     common: dict[str, Any] = {
         "name": name,
         "exec": ("/bin/true",),
         "groups": groups,
         "nodes": allowed,
-        "run_on": "each" if random.random() < 0.12 else "any",
+        "run_on": "each" if random.random() < (0.4 if is_daemon else 0.12) else "any",
+        "stop_timeout": random.choice((1.0, 5.0, 90.0)),
+        "on_storage_loss": "continue" if random.random() < 0.06 else None,
+    }
+    if is_daemon:
+        return Daemon(start_limit=(20, 60.0), **common | {"stop_timeout": random.choice((1.0, 5.0))})
+    common |= {
         "on_lost": random.choice(("none", "rerun")),
         "timeout": random.choice((None, None, 8.0)),
-        "stop_timeout": random.choice((1.0, 5.0, 90.0)),
         "retries": random.choice((Retries(), Retries(attempts=2, delay=3.0, max_delay=10.0))),
     }
     if random.random() < 0.15:
         return FixedTime(run_at=("12:00", "12:01"), **common)
     return Periodical(period=random.choice((1, 1, 1, 2)), **common)
+
+
+def draw_groups(random: Random, is_daemon: bool) -> tuple[str, ...]:
+    groups, counts = (DAEMON_GROUPS, (0, 1, 1, 2)) if is_daemon else (GROUPS, (0, 1, 1, 1, 2, 3))
+    return tuple(sorted(random.sample(groups, random.choice(counts))))
 
 
 def change_catalog(random: Random, catalog: Catalog, nodes: list[str]) -> Catalog:
@@ -77,8 +92,7 @@ def change_catalog(random: Random, catalog: Catalog, nodes: list[str]) -> Catalo
         unit = changed[name]
         match random.randint(0, 4):
             case 0 | 1:
-                groups = tuple(sorted(random.sample(GROUPS, random.randint(0, 2))))
-                changed[name] = replace(unit, groups=groups)
+                changed[name] = replace(unit, groups=draw_groups(random, isinstance(unit, Daemon)))
             case 2:
                 changed[name] = draw_unit(random, name, nodes)
             case 3 if len(changed) > 2:
@@ -94,9 +108,10 @@ def draw_conduct(random: Random, longest_s: float, lease_s: float | None) -> Cal
     failing = random.choice((0.0, 0.15, 0.4))
     leaving = random.choice((0.0, 0.3))
 
-    def conduct(_: Job) -> Conduct:
+    def conduct(job: Job) -> Conduct:
+        longest = 60.0 if isinstance(job.unit, Daemon) else longest_s
         return Conduct(
-            lasts_s=random.uniform(0.05, longest_s) if random.random() < 0.7 else random.uniform(0.0, 0.3),
+            lasts_s=random.uniform(0.05, longest) if random.random() < 0.7 else random.uniform(0.0, 0.3),
             exit_code=1 if random.random() < failing else 0,
             heeds_stop_s=random.choice((0.05, 0.5, None)),
             leaves_s=random.uniform(0.1, 6.0) if random.random() < leaving else 0.0,

@@ -34,6 +34,8 @@ _ENTRY = re.compile(r".*/queue/([^/]+)\.slots\.json")
 _RECORD = re.compile(r".*/state/([^/]+)/(\d+)(\.end)?\.json")
 _UNITS = re.compile(r".*/nodes/([^/]+)\.units\.json")
 _BEAT = re.compile(r".*/nodes/([^/.]+)\.json")
+_LOCK = re.compile(r".*/locks/(key|group)/([^/]+)")
+_OVERRIDE = re.compile(r".*/overrides/([^/.]+)\.json")
 _DRAIN = re.compile(r".*/overrides/([^/]+)\.drained")
 DRAINED = "is drained"
 
@@ -53,9 +55,12 @@ class Witness:
         self._taken: dict[str, float] = {}  # request → when a claim first listed it
         self._watermarks: dict[str, list[tuple[float, str]]] = defaultdict(list)  # KEY → claims' moments and watermarks
         self._declared: dict[str, dict[str, set[str]]] = {}  # node → service → groups, as published last
+        self._undeclared: dict[str, float] = {}  # service → when the last node stopped declaring it
+        self._switched_off: set[str] = set()  # services with an override that says so
         self._in_group_since: dict[tuple[str, str], float] = {}  # service and group, while some node declares it
         self._wished_drained: set[str] = set()
         self._going_on: set[str] = set()  # runs that do not stop when they lose their locks
+        self._given_away: dict[str, dict[str, float]] = defaultdict(dict)  # and when each lock of theirs was
 
     # Names on the share, at the moment at which they are there.
 
@@ -70,6 +75,8 @@ class Witness:
             drained = json.loads(data).get("drained", False)
             if drained and match[1] in self._wished_drained:
                 self.forbid(match[1], None, DRAINED)  # everybody can read now that it knows
+        elif match := _OVERRIDE.fullmatch(path):
+            self._overridden(match[1], off="enabled" in json.loads(data)["fields"])
         elif match := _DRAIN.fullmatch(path):
             self._wished_drained.add(match[1])
 
@@ -77,7 +84,9 @@ class Witness:
         if match := _ENTRY.fullmatch(path):
             key, now = match[1], self._scheduler.now
             self.queued = [replace(one, to_at=min(one.to_at, now)) if one.key == key else one for one in self.queued]
-        if match := _DRAIN.fullmatch(path):
+        elif match := _OVERRIDE.fullmatch(path):
+            self._overridden(match[1], off=False)
+        elif match := _DRAIN.fullmatch(path):
             self._wished_drained.discard(match[1])
             self.allow(match[1], None, DRAINED)
 
@@ -96,17 +105,56 @@ class Witness:
         if claim.get("watermark"):
             self._watermarks[key].append((now, claim["watermark"]))
 
+    def lock_lost(self, node: str, path: str) -> None:
+        if match := _LOCK.fullmatch(path):
+            shared = f"{'KEY' if match[1] == 'key' else 'group'} {match[2]}"
+            for number, one in enumerate(self.executions):
+                holds = match[2] == one.key if match[1] == "key" else match[2] in one.groups
+                if holds and one.node == node and one.run in self._going_on and shared not in one.let_go:
+                    let_go = self._given_away[one.run]
+                    let_go.setdefault(shared, self._scheduler.now)
+                    self.executions[number] = replace(one, let_go=dict(let_go))
+
     def _published(self, node: str, data: bytes) -> None:
         units = json.loads(data)["units"]
+        before = {name for units in self._declared.values() for name in units}
         self._declared[node] = {
             name: set(row["plain"].get("groups", ())) for name, row in units.items() if row["plain"] is not None
         }
+        gone = before - {name for units in self._declared.values() for name in units}
+        self._undeclared |= dict.fromkeys(gone, self._scheduler.now)
         now = {(name, group) for units in self._declared.values() for name, groups in units.items() for group in groups}
         for pair in self._in_group_since.keys() - now:
             self._joined(pair, self._in_group_since.pop(pair), self._scheduler.now)
         for pair in now - self._in_group_since.keys():
             self._in_group_since[pair] = self._scheduler.now
             self._joined(pair, self._scheduler.now, inf)
+
+    # What is disabled.
+
+    def told_disabled(self, key: str) -> int | None:
+        """An operator was told so: its number, for whoever enables it. None when the unit, and with it the operator's
+        change, was taken back meanwhile by a push."""
+        if key.partition("@")[0] not in self._switched_off:
+            return None
+        self.disabled.append(Disabled(key, self._scheduler.now))
+        return len(self.disabled) - 1
+
+    def enabled_again(self, number: int) -> None:
+        off = self.disabled[number]
+        self.disabled[number] = replace(off, to_at=min(off.to_at, self._scheduler.now))
+
+    def _overridden(self, service: str, *, off: bool) -> None:
+        """What an operator changed ends when the declaration changes, as when no node has the unit for a moment."""
+        if off:
+            self._switched_off.add(service)
+            return
+        self._switched_off.discard(service)
+        declared = any(service in units for units in self._declared.values())
+        for number, one in enumerate(self.disabled):
+            was_gone = not declared or self._undeclared.get(service, -inf) > one.from_at
+            if one.key.partition("@")[0] == service and was_gone:
+                self.enabled_again(number)
 
     def _let_go(self, run: str) -> None:
         """A run that goes on without its locks (`on_storage_loss: continue`) may have its outcome before it ends: then
@@ -157,6 +205,8 @@ class Witness:
                 requests=claim.requests,
                 decided_at=decided_at,
                 joined=joined,
+                let_go=dict(self._given_away.get(claim.run_id, {})),
+                repeats=claim.trigger == "daemon",
             )
             self.executions.append(execution)
             if not stops_on_storage_loss(job.unit, job.fences):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -66,6 +66,7 @@ class World:
         self.witness = Witness(self.scheduler)
         self.disk.named = lambda path, inode: self.witness.named(path, inode.data)
         self.disk.unnamed = self.witness.unnamed
+        self.server.lock_lost = self.witness.lock_lost
         self.paths = Paths(SHARE)
         self.nodes = [
             Node(self.scheduler, self.server, f"n{number + 1}", setting.lease_s, setting.soft_s)
@@ -203,6 +204,16 @@ class World:
         manager = self.managers.get(node.name)
         if manager is not None and manager.process.alive:
             manager.reload()
+
+    def retire_daemons(self) -> None:
+        """The last push: their runs, which would go on for ever, come to an end."""
+        self.newest_catalog = {
+            name: replace(unit, enabled=False) if isinstance(unit, Daemon) else unit
+            for name, unit in self.newest_catalog.items()
+        }
+        for node in self.nodes:
+            self.catalogs[node.name] = self.newest_catalog
+            self.reload(node)
 
     def drain(self, name: str) -> Process | None:
         return self.ask(lambda: nodes.ask_to_drain(self.paths, nodes.Drain(name, "op")))

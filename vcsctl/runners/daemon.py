@@ -15,7 +15,7 @@ from datetime import timedelta
 from vcsctl import steps
 from vcsctl.domain import fencing
 from vcsctl.domain.daemon import DaemonState, Exit, GiveUp, Phase, Restart, after_exit, exits_that_count
-from vcsctl.domain.run import End, to_text
+from vcsctl.domain.run import End, StopRequest, to_text
 from vcsctl.domain.unit import Daemon, Health, Probe
 from vcsctl.errors import StorageError
 from vcsctl.runners import base, spawn
@@ -24,9 +24,9 @@ from vcsctl.runners.daemon_log import DaemonLog
 from vcsctl.runners.daemon_machine import DaemonMachine
 from vcsctl.runners.life import Commands, Life
 from vcsctl.runners.spawn import Command
-from vcsctl.store import daemons
+from vcsctl.store import daemons, state
 
-_STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested", "shutdown")
+_STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested", "shutdown", "storage")
 _TELL_PAUSE_S = 1.0  # what only its STATUS changes is told no more often
 _TELL_AGAIN_S = 10.0  # after telling failed
 _LOG_PERIOD_S = 10.0
@@ -253,6 +253,16 @@ class Runner(BaseRunner):
         if stop := self.proofs.stop:
             self._stop(stop.cause if stop.cause in _STOP_CAUSES else "stop-requested", stop.why)
         self._mind_storage()
+
+    def _read_stop(self) -> StopRequest | None:
+        """One that went on without its locks (`on_storage_loss: continue`) ends when its run is over for all others:
+        another may be active by then, and this one would be so beside it for ever."""
+        job = self.job
+        stop = super()._read_stop()
+        if stop is None and self.proofs.failed and state.is_over(job.paths, job.claim.key, job.claim.fence):
+            reason = "it went on without its locks, and the others have taken it for lost"
+            return StopRequest("its runner", job.claim.node, reason, "storage")
+        return stop
 
     def _signal_stop(self) -> None:
         assert self.stopping is not None
