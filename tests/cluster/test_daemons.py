@@ -259,6 +259,19 @@ def test_another_node_takes_over_when_everything_on_the_first_is_dead(cell_of: C
     assert not broken(cell, witness)
 
 
+def test_why_says_once_that_the_node_of_a_daemon_is_silent(cell_of: CellOf, witness: Witness) -> None:
+    cell = cell_of("a", "b")
+    cell.unit("any", unit(witness, group="g", more="run_on: any\n"))
+    cell.start("a")
+    until_up(cell, "any.1")
+    cell.start("b")
+    cell["a"].kill()
+    told = "it may go on there"
+    cell["b"].until(lambda: told in cell["b"].vcsctl("why", "any").stdout, "why tells of the silent node")
+    assert cell["b"].vcsctl("why", "any").stdout.count(told) == 1
+    assert "any.1" in cell["b"].vcsctl("why", "any").stdout
+
+
 def test_nodes_restart_a_changed_daemon_one_at_a_time(cell_of: CellOf, witness: Witness) -> None:
     cell = cell_of("a", "b", "c")
     more = "ready: {after: 1s}\n"

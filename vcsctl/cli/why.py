@@ -114,11 +114,14 @@ def _facts_of_daemon(overview: Overview, name: str, node: str | None) -> Iterato
     found = [one for one in found if node in (None, one.node)]
     if not found:
         yield "now: not running, and no known node may run it"
+    told = set()  # of one that may run on any node each of them has the same run
     for one in found:
         yield f"{one.key}{f' on {one.node}' if one.node else ''}: {sentence(one)}"
         yield from (f"  {text}" for text in _decided(overview, name, one))
-        if one.key in overview.running:
-            yield from _of_a_silent_node(overview.context, overview.running[one.key])
+        run = overview.running.get(one.key)
+        if run is not None and one.key not in told:
+            told.add(one.key)
+            yield from _of_a_silent_node(overview.context, run)
 
 
 def _decided(overview: Overview, name: str, one: Instance) -> Iterator[str]:

@@ -21,6 +21,8 @@ from vcsctl.vcsd.permits import GrantedPermits
 from vcsctl.vcsd.presence import Presence
 from vcsctl.vcsd.services import Services
 
+_MOST_COPIES_AT_ONCE = 8
+
 
 @dataclass(slots=True)
 class Mirror:
@@ -106,7 +108,7 @@ class Mirror:
 
     def _copy_outcomes(self) -> None:
         """Each once, whatever dies between: how far they are copied is on record when they are durable."""
-        while True:
+        for _ in range(_MOST_COPIES_AT_ONCE):  # after a long time without the share there may be very many
             rows, reached = self._outcomes.new()
             if not reached:
                 return
