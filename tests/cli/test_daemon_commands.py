@@ -145,6 +145,19 @@ def test_a_failed_daemon_is_a_problem_until_it_is_reset(pair: Pair) -> None:
     assert runs["b"] == instances(pair.desk, "bad")["b"]["why"]
 
 
+def test_a_reload_that_fails_is_told(site: Site, tmp_path: Path) -> None:
+    good, key = tmp_path / "good", f"radius@{os.uname().nodename}"
+    script = f"sleep 0.3; test -e {good}"
+    site.unit("radius", f'schedule: daemon\nreload: {{exec: [/bin/sh, -c, "{script}"]}}\nexec: [/bin/sleep, "600"]\n')
+    site.start()
+    site.until(lambda: states(site, "radius").get(os.uname().nodename) == "up", "it is up")
+    failed = site.vcsctl("reload", "radius")
+    assert (failed.returncode, failed.stderr) == (1, f"vcsctl: {key}: not reloaded: exited with code 1\n"), failed
+    good.touch()
+    done = site.vcsctl("reload", "radius")
+    assert (done.returncode, done.stdout.partition(",")[0]) == (0, f"{key}: reloaded"), done
+
+
 def test_reload_reaches_the_process_and_keeps_it(site: Site, tmp_path: Path) -> None:
     script = f'trap "echo again >> {tmp_path}/seen" USR1; echo up > {tmp_path}/seen; while :; do sleep 0.05; done'
     site.unit("radius", f"schedule: daemon\nreload: {{signal: USR1}}\nexec: [/bin/sh, -c, '{script}']\n")

@@ -200,14 +200,14 @@ def reload_daemons(context: Context, names: tuple[str, ...], node: str | None) -
         live = [one for one in instances_of(context, name, node) if one.told is not None]
         if not live:
             raise NotRunningError(f"{name} is not running" + (f" on {node}" if node else ""))
-        found[name] = live
+        found[name] = (unit, live)
     deaf = []
-    for live in found.values():
+    for unit, live in found.values():
         deaf += deaf_ones(context, live)
         for one in _reached(context, live):
             ordered = enter(context, "reload", one, "")
             on_interrupt(lambda key=one.key: f"{key} was asked to reload")  # type: ignore[misc]
-            fault = until_taken_up(context, ordered) or until_reloaded(context, ordered)
+            fault = until_taken_up(context, ordered) or until_reloaded(context, unit, ordered)
             if fault:
                 raise VcsError(f"{one.key}: {fault}")
     finish(deaf)

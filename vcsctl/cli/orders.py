@@ -24,6 +24,7 @@ from vcsctl.store.paths import Paths
 from vcsctl.store.records import Faults
 from vcsctl.vcsd.control import ask
 
+_TOLD_WITHIN_S = 10.0  # what a runner on another node says is published by then
 _TAKEN_UP_AFTER_S = 30.0  # an order that no living vcsd has taken up by then is taken back
 _NOTHING_CAME_AFTER_S = 15.0  # a runner that was told to stop says at once that it stops
 _BEYOND_ITS_TIMES_S = 15.0  # for polls, heartbeats and a slow storage
@@ -177,18 +178,22 @@ def until_up(context: Context, unit: Daemon, ordered: Ordered) -> str:
         time.sleep(LOOK_S)
 
 
-def until_reloaded(context: Context, ordered: Ordered) -> str:
-    """A daemon that says of itself that it reloads is waited for."""
+def until_reloaded(context: Context, unit: Daemon, ordered: Ordered) -> str:
+    """A command that reloads is waited for, and a daemon that says of itself that it reloads; why it is not done."""
     key, before = ordered.before.key, ordered.before.told
-    give_up_s = time.monotonic() + _TAKEN_UP_AFTER_S
-    while (told := told_of(context, ordered.before)) is not None and told.phase == "reloading":
+    assert before is not None, "only what runs is reloaded"
+    give_up_s = time.monotonic() + unit.start_timeout + _TOLD_WITHIN_S
+    while (told := told_of(context, ordered.before)) is not None and told.run_id == before.run_id:
+        is_done = told.last_reload_at != before.last_reload_at and told.phase != "reloading"
+        if is_done and told.last_reload.startswith("not reloaded"):
+            return told.last_reload
+        if is_done or (told.began_at != before.began_at and told.phase == "up"):
+            show(f"{key}: {'reloaded' if is_done else 'has started anew meanwhile'}, process {told.pid}")
+            return ""
         if time.monotonic() > give_up_s:
-            return f"is still reloading after {_TAKEN_UP_AFTER_S:g} s"
+            return f"not reloaded within {unit.start_timeout:g} s; it is {told.phase}"
         time.sleep(LOOK_S)
-    if told is None or (before and told.run_id != before.run_id):
-        return "has ended meanwhile; `vcsctl history` says how"
-    show(f"{key}: reloaded, process {told.pid}")
-    return ""
+    return "has ended meanwhile; `vcsctl history` says how"
 
 
 # With no vcsd on the daemon's machine.
