@@ -172,7 +172,7 @@ def test_a_layer_that_is_no_directory_is_a_lost_one(layered: Tree) -> None:
 def test_a_daemon_in_the_group_of_a_timed_service_is_bad_until_it_leaves_it(tree: Tree) -> None:
     (tree.vendor / "calculator.yaml").write_text(P + "groups: [billing]\n")
     (tree.vendor / "radius.yaml").write_text(D)
-    (tree.vendor / "fresh.yaml").write_text(D + "groups: [cache, billing]\n")
+    (tree.vendor / "fresh.yaml").write_text(D + "groups: [cache, billing]\nrun_on: any\n")
     (tree.vendor / "free.yaml").write_text(D + "groups: [radius]\nrun_on: any\n")
     assert states(tree.compile()) == {"calculator": "good", "free": "good", "fresh": "broken", "radius": "good"}
     text = (

@@ -275,6 +275,26 @@ def test_the_command_itself_says_the_same(tmp_path: Path, shipped: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("keys", "is_told"),
+    [
+        ("groups: [g]", True),
+        ("groups: [g]\nnodes: ['label:rt']", True),
+        ("groups: [g]\nnodes: [a, b]\nrun_on: each", True),
+        ("groups: [g]\nnodes: [a]", False),
+        ("groups: [g]\nrun_on: any", False),
+        ("run_on: each", False),
+    ],
+)
+def test_a_daemon_that_would_exclude_itself_on_other_nodes_is_warned_of(
+    tmp_path: Path, keys: str, is_told: bool
+) -> None:
+    (tmp_path / "a.yaml").write_text(f"schedule: daemon\nexec: [/bin/true]\n{keys}\n")
+    code, _, warnings = verify(tmp_path, tmp_path / "a.yaml")
+    assert code == 0
+    assert ["groups: one node at a time can run it" in warning for warning in warnings] == [True] * is_told
+
+
+@pytest.mark.parametrize(
     ("keys", "beside"),
     [("groups: [billing]", "group billing"), ("nodes: [bill1]", "this service"), ("run_on: each", None)],
 )

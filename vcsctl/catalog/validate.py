@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from vcsctl.catalog.permissions import check_permissions as check_permissions
 from vcsctl.catalog.yaml_tree import BadFile, KeyPath, Tree
 from vcsctl.domain.parsed import FieldError
-from vcsctl.domain.unit import KINDS, Periodical, Unit, field_parsers, keys_of
+from vcsctl.domain.unit import KINDS, Daemon, Periodical, Unit, field_parsers, keys_of
 from vcsctl.domain.values import ItemError, quoted
 from vcsctl.errors import Problem
 
@@ -199,7 +199,7 @@ def _misplaced(key: str, kind: str, allowed: Collection[str]) -> str:
 
 def warnings(unit: Unit, tree: Tree) -> list[Problem]:
     """What is allowed and probably not meant."""
-    return [*_uneven_period(unit, tree), *_going_on_without_locks(unit, tree)]
+    return [*_uneven_period(unit, tree), *_going_on_without_locks(unit, tree), *_excluding_itself(unit, tree)]
 
 
 def _going_on_without_locks(unit: Unit, tree: Tree) -> list[Problem]:
@@ -209,6 +209,17 @@ def _going_on_without_locks(unit: Unit, tree: Tree) -> list[Problem]:
     may = f"a run that goes on after its locks were lost may run beside another of {what}"
     text = f"{may}; write stop, or be sure that it does no harm"
     return [problem_at(tree, ("on_storage_loss",), text, warning=True)]
+
+
+def _excluding_itself(unit: Unit, tree: Tree) -> list[Problem]:
+    is_on_one = len(unit.nodes) == 1 and not unit.nodes[0].startswith("label:")
+    if not isinstance(unit, Daemon) or unit.run_on != "each" or not unit.groups or is_on_one:
+        return []
+    text = (
+        f"one node at a time can run it: its runs on the others would hold group {unit.groups[0]} too; "
+        "write run_on: any, or leave its groups out"
+    )
+    return [problem_at(tree, ("groups",), text, warning=True)]
 
 
 def _uneven_period(unit: Unit, tree: Tree) -> list[Problem]:
