@@ -35,6 +35,7 @@ class Execution:
     # "KEY a" or "group g" → when that lock was another's for the asking, and its unit let it go on all the same
     let_go: Mapping[str, float] = field(default_factory=dict)
     repeats: bool = False  # of a daemon: one run executes its process again and again
+    follows: frozenset[str] | None = None  # of a further attempt: the outcomes of the one before that call for it
 
     @property
     def decided(self) -> float:
@@ -96,6 +97,7 @@ class Asked:
     request: str
     key: str
     at: float
+    expires: bool = True  # it may, or nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ def violations(history: History) -> list[str]:
     return [
         *_together(history.executions),
         *_twice(history.executions),
+        *_further(history),
         *_fences(history.executions),
         *_outcomes(history),
         *_requests(history),
@@ -227,6 +230,21 @@ def _twice(executions: Sequence[Execution]) -> Iterator[str]:
     for (key, slot, attempt), same in sorted(by_slot.items()):
         if len({one.run for one in same}) > 1:
             yield f"executed twice: slot {slot} of {key}, attempt {attempt}: {_listed(same)}"
+
+
+def _further(history: History) -> Iterator[str]:
+    """A further attempt only as the unit says, after the outcome of the one before."""
+    before: dict[tuple[str, str | None, int], set[str]] = defaultdict(set)
+    for row in history.recorded:
+        if row.is_run:
+            before[row.key, row.slot, row.attempt].add(row.outcome)
+    for one in history.executions:
+        if one.follows is None:
+            continue
+        found = before[one.key, one.slot, one.attempt - 1]
+        if not found & one.follows:
+            was = ", ".join(sorted(found)) or "nothing on record"
+            yield f"attempt {one.attempt} of slot {one.slot} of {one.key} after {was}: {one}"
 
 
 def _fences(executions: Sequence[Execution]) -> Iterator[str]:
@@ -281,6 +299,8 @@ def _requests(history: History) -> Iterator[str]:
         if len(own) > 1 or len(beside) > 1:
             rows = ", ".join(f"{row.id} ({row.cause})" for row in (*own, *beside))
             yield f"request {asked.request} of {asked.key} ended more than once: {rows}"
+        if not asked.expires and any(row.cause in ("too-late", "expired") for row in own):
+            yield f"request {asked.request} of {asked.key} does not expire, and is recorded {own[0].cause}"
         if not own and not beside and asked.at < history.settled_until:
             yield f"no outcome: request {asked.request} of {asked.key}, asked for at {asked.at:.3f}"
 
@@ -335,7 +355,7 @@ def _overdue(history: History) -> Iterator[str]:
         started = inf if entry.started_at is None else entry.started_at
         if started > limit and history.seen_until >= limit:
             when = "has not started" if entry.started_at is None else f"started at {entry.started_at:.3f}"
-            yield f"{entry.key} was eligible from {since:.3f} and {when} ({history.bound_s:g} s are allowed)"
+            yield f"overdue: {entry.key} was eligible from {since:.3f} and {when} ({history.bound_s:g} s are allowed)"
 
 
 def _listed(executions: Iterable[Execution]) -> str:

@@ -46,10 +46,11 @@ class OpenFile:
 class Server:
     """What all clients of one share have in common: the disk, and whether the server answers."""
 
-    def __init__(self, scheduler: Scheduler, disk: Disk, random: Random) -> None:
+    def __init__(self, scheduler: Scheduler, disk: Disk, random: Random, grace_s: float = 0.0) -> None:
         self.scheduler = scheduler
         self.disk = disk
         self.random = random
+        self.grace_s = grace_s
         self.down = False
         self.came_back_at = -1e9
         self.clients: list[Client] = []
@@ -59,10 +60,12 @@ class Server:
         self.down = True
 
     def come_back(self) -> None:
-        """Clients that are connected reclaim their locks; the others have a whole lease for it."""
+        """Clients that are connected reclaim their locks; the others may until the grace period is over."""
         self.down = False
         self.came_back_at = self.scheduler.now
         for client in self.clients:
+            if client.reachable and not client.silent:
+                client.renewed_at = self.scheduler.now
             client.let_go_on()
 
 
@@ -130,7 +133,9 @@ class Client:
     def lease_is_over(self) -> bool:
         if self.lease_s is None or not (self.cut or self.silent):
             return False
-        return self.scheduler.now > max(self.renewed_at, self.server.came_back_at) + self.lease_s
+        if self.renewed_at < self.server.came_back_at:  # it has reclaimed nothing
+            return self.scheduler.now > self.server.came_back_at + self.server.grace_s
+        return self.scheduler.now > self.renewed_at + self.lease_s
 
     def until_reachable(self) -> None:
         give_up_at = None if self.soft_s is None else self.scheduler.now + self.soft_s
@@ -226,13 +231,18 @@ class Client:
         if holder is not None and holder is not file:
             if not holder.client.lease_is_over():
                 return False
-            holder.lost = True  # a courteous server takes it away only now that somebody asks
-            self.server.lock_lost(holder.client.name, holder.path)
+            holder.client.expire()  # a courteous server does that only now that somebody asks
         file.inode.holder = file
         file.lock = True
         file.lost = False if holder is file else file.lost
         self._locked[file.inode] = file
         return True
+
+    def expire(self) -> None:
+        """The server forgets the whole client: it gives all its locks away."""
+        for file in [file for file in self.open_files if file.inode.holder is file]:
+            file.lost, file.inode.holder = True, None
+            self.server.lock_lost(self.name, file.path)
 
     def unlock(self, file: OpenFile) -> None:
         """The node's own table at once; the server when it can be told."""

@@ -34,7 +34,9 @@ class Faults:
             kinds = {"cut", *random.sample(sorted(set(KINDS) - {"stop runner"}), random.randint(0, 2))}
         if lease_s is None:
             kinds -= _ONLY_SHARED
-        if kinds & {"cut", "aimed"} and "stop runner" in kinds:
+        if "stop runner" in kinds and "aimed" in kinds:
+            kinds -= {"stop runner"}  # what is aimed may be a cut
+        if {"cut", "stop runner"} <= kinds:
             kinds -= {random.choice(("cut", "stop runner"))}
         self.kinds = kinds
         self._aims: list[tuple[str, int, bool, str]] = []  # process, change, before or after it, what

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from vcsctl.domain import fencing
-from vcsctl.domain.decision import Decision, Start
+from vcsctl.domain import fencing, reconcile
+from vcsctl.domain.decision import Decision, KeyView, Start
 from vcsctl.domain.run import Claim
-from vcsctl.store import files, locks
+from vcsctl.domain.unit import Retries, TimedUnit
+from vcsctl.runners import base
+from vcsctl.store import files, locks, records
 from vcsctl.store.locks import HeldLock
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.launch import Launcher
@@ -87,6 +89,13 @@ def no_fencing() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def no_stop_on_storage_loss() -> Iterator[None]:
+    """Every run goes on without its locks, whatever its unit says."""
+    with replaced(base, "stops_on_storage_loss", lambda unit, taken: False):
+        yield
+
+
+@contextlib.contextmanager
 def no_union_of_groups() -> Iterator[None]:
     """A node goes by its own units alone."""
 
@@ -117,6 +126,39 @@ def no_first_wins() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def further_attempts_at_will() -> Iterator[None]:
+    """Whatever failed or was lost is tried again, whatever its unit says."""
+    really = reconcile.pending_retry
+
+    def pending_retry(view: KeyView) -> reconcile.Retry | None:
+        if not isinstance(view.unit, TimedUnit):
+            return None
+        return really(replace(view, unit=replace(view.unit, on_lost="rerun", retries=Retries(attempts=3, delay=1.0))))
+
+    with replaced(reconcile, "pending_retry", pending_retry):
+        yield
+
+
+@contextlib.contextmanager
+def each_row_twice() -> Iterator[None]:
+    """Who writes the history does not look at what is there."""
+    append_line = records.append_line
+
+    def twice(path: str, line: bytes) -> None:
+        append_line(path, line + line if "/history/" in path else line)
+
+    with replaced(records, "append_line", twice):
+        yield
+
+
+@contextlib.contextmanager
+def no_time_to_start() -> Iterator[None]:
+    """What does not start at once is called too late: nothing is lost in silence, and nothing is done."""
+    with replaced(reconcile, "start_limit", lambda unit, schedule, newest: newest):
+        yield
+
+
+@contextlib.contextmanager
 def nothing() -> Iterator[None]:
     yield
 
@@ -136,5 +178,9 @@ GUARDS = {
     "the claim before the start": Guard(no_claim_before_the_start, _TWICE),
     "the fence": Guard(no_fence_number, ("fence of group",)),
     "the stop without proof": Guard(no_fencing, ("together in",)),
+    "the stop on storage loss": Guard(no_stop_on_storage_loss, ("together in",)),
+    "the unit's word on further attempts": Guard(further_attempts_at_will, ("attempt ",)),
+    "one row an outcome": Guard(each_row_twice, ("recorded 2 times",)),
+    "the time to start": Guard(no_time_to_start, ("overdue: ",)),
     "the union of groups": Guard(no_union_of_groups, ("together in group",)),
 }

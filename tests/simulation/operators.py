@@ -67,7 +67,7 @@ class Operators:
         def work() -> None:
             identity = queue.new_request_id()
             queue.enter_request(world.paths, Request(identity, key, key.partition("@")[0], "op", node.name, within_s))
-            world.witness.asked.append(Asked(identity, key, world.scheduler.now))
+            world.witness.asked.append(Asked(identity, key, world.scheduler.now, expires=within_s is not None))
             world.tell(f"asked for {key} ({identity})")
             world.wake(node)
 

@@ -61,7 +61,7 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
         due = world.due_slots(cutoff) if undisturbed else []
         if not undisturbed:
             world.witness.queued.clear()  # what stood there may have been of another schedule, or of none
-        while world.scheduler.now < cutoff + patience_s and not world.witness.is_settled(cutoff - 1.0, due):
+        while world.scheduler.now < cutoff + patience_s and not world.witness.is_settled(cutoff - 1.0, due, calm_from):
             world.scheduler.run(world.scheduler.now + 5.0)
         found = world.violations(due, calm_from=calm_from, bound_s=patience_s, settled_until=cutoff - 1.0)
     lines = [f"{at:9.3f}  {node:8} {process:16} {what}" for at, node, process, what in world.trace or ()]

@@ -39,6 +39,7 @@ def draw_setting(random: Random) -> Setting:
         catalog=catalog,
         lease_s=lease_s,
         soft_s=random.choice((None, None, None, 3.0, 15.0)) if lease_s else None,
+        grace_s=lease_s * random.choice((0.7, 1.0)) if lease_s else None,  # docs/storage.md: two thirds at least
         jitter_s=random.choice((0.02, 0.2, 1.0, 3.0)),
         server_offset_s=random.choice((0.0, random.uniform(-2.0, 2.0))),
         fair_after_s=random.choice((10.0, 20.0)),

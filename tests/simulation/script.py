@@ -118,7 +118,12 @@ def cell(
     seed: int, nodes: int, *units: Unit, lease_s: float | None = LEASE_S, lasts_s: float = 2.0
 ) -> Iterator[Script]:
     setting = Setting(nodes=nodes, catalog=catalog(*units), lease_s=lease_s, heartbeat_s=3.0, jitter_s=0.05)
-    script = Script(seed, setting)
+    with begun(Script(seed, setting), lasts_s) as script:
+        yield script
+
+
+@contextmanager
+def begun(script: Script, lasts_s: float) -> Iterator[Script]:
     script.conduct = lambda job: Conduct(lasts_s)
     with script.at_work():
         for node in script.nodes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -27,7 +27,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.scheduler import Scheduler
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import to_text
-from vcsctl.domain.unit import stops_on_storage_loss
+from vcsctl.domain.unit import TimedUnit, Unit
 from vcsctl.runners.base import Job
 
 _ENTRY = re.compile(r".*/queue/([^/]+)\.slots\.json")
@@ -38,6 +38,7 @@ _LOCK = re.compile(r".*/locks/(key|group)/([^/]+)")
 _OVERRIDE = re.compile(r".*/overrides/([^/.]+)\.json")
 _DRAIN = re.compile(r".*/overrides/([^/]+)\.drained")
 DRAINED = "is drained"
+CLOCK_S = 10.0  # a node whose clock is further ahead claims no slot
 
 
 class Witness:
@@ -207,9 +208,10 @@ class Witness:
                 joined=joined,
                 let_go=dict(self._given_away.get(claim.run_id, {})),
                 repeats=claim.trigger == "daemon",
+                follows=_may_follow(job.unit, claim.attempt),
             )
             self.executions.append(execution)
-            if not stops_on_storage_loss(job.unit, job.fences):
+            if _may_go_on(job.unit, frozenset(job.fences)):
                 self._going_on.add(claim.run_id)
 
             def over() -> None:
@@ -232,11 +234,12 @@ class Witness:
 
     # All of it.
 
-    def is_settled(self, before: float, due: Iterable[Due]) -> bool:
+    def is_settled(self, before: float, due: Sequence[Due], calm_from: float) -> bool:
         """Whether all that was claimed, executed, due or asked for before a moment has an end: no longer to wait for."""
         taken = [self._taken.get(one.request) for one in self.asked if one.at < before]
         taken += [self._claimed_at(one) for one in due if one.at < before]
-        if None in taken:
+        executed = [self._executed_at(one) for one in _first_in_calm(due, calm_from)]
+        if None in taken or None in executed:
             return False
         last = max((before, *(at for at in taken if at is not None)))
         return all(run in self._ended for run, at in self.claimed.items() if at <= last and "+" not in run) and all(
@@ -248,11 +251,20 @@ class Witness:
         moments = (at for at, watermark in self._watermarks[due.key] if watermark >= due.slot)
         return min(moments, default=None)
 
+    def _executed_at(self, due: Due) -> float | None:
+        """When its KEY was executed then or later, by a clock that may be ahead: for that slot, or for another into which
+        it was coalesced."""
+        since = due.at - CLOCK_S
+        return min(
+            (one.began_at for one in self.executions if one.key == due.key and one.began_at >= since), default=None
+        )
+
     def history(
         self, rows: list[Row], due: list[Due], *, calm_from: float, bound_s: float, settled_until: float
     ) -> History:
         entries = [Entry(one.key, one.at, self._taken.get(one.request)) for one in self.asked]
         entries += [Entry(one.key, one.at, self._claimed_at(one)) for one in due]
+        entries += [Entry(one.key, one.at, self._executed_at(one)) for one in _first_in_calm(due, calm_from)]
         return History(
             executions=self.executions,
             recorded=[_recorded(row) for row in rows],
@@ -269,6 +281,32 @@ class Witness:
             seen_until=self._scheduler.now,
             settled_until=settled_until,
         )
+
+
+def _first_in_calm(due: Sequence[Due], calm_from: float) -> list[Due]:
+    """Of each KEY. A slot may be disposed of without a run, but not one after the other."""
+    first: dict[str, Due] = {}
+    for one in sorted(due, key=lambda one: one.at):
+        if one.at >= calm_from:
+            first.setdefault(one.key, one)
+    return list(first.values())
+
+
+def _may_go_on(unit: Unit, groups: frozenset[str]) -> bool:
+    """Without its locks. The rule of the documentation, not the code's."""
+    if unit.on_storage_loss is None:
+        return unit.run_on == "each" and not groups
+    return unit.on_storage_loss == "continue"
+
+
+def _may_follow(unit: Unit, attempt: int) -> frozenset[str] | None:
+    """The outcomes of the attempt before after which this one may be made; None: there was none before."""
+    if attempt == 1 or not isinstance(unit, TimedUnit):
+        return None
+    further = attempt - 1
+    failed = ("failed", "timeout") if further <= unit.retries.attempts else ()
+    lost = ("lost",) if unit.on_lost == "rerun" and further <= max(1, unit.retries.attempts) else ()
+    return frozenset((*failed, *lost))
 
 
 def _recorded(row: Row) -> Recorded:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
@@ -42,6 +44,7 @@ class Setting:
     lease_s: float | None = 30.0
     began_at: float = NOON - 20.0
     soft_s: float | None = None  # of a soft mount: after so long without an answer a call fails
+    grace_s: float | None = None  # of a file server that has come back; None: as long as the lease
     poll_s: float = 4.0
     poll_busy_s: float = 1.5
     heartbeat_s: float = 5.0
@@ -61,7 +64,8 @@ class World:
         self.random = Random(seed * 7919 + 1)
         clock = lambda: self.scheduler.now  # noqa: E731 - three words
         self.disk = Disk(clock, SHARE, setting.server_offset_s, journals=setting.lease_s is None)
-        self.server = Server(self.scheduler, self.disk, self.scheduler.random)
+        grace_s = setting.grace_s if setting.grace_s is not None else setting.lease_s or 0.0
+        self.server = Server(self.scheduler, self.disk, self.scheduler.random, grace_s)
         self.posix = Posix(self.scheduler, self.scheduler.random, setting.jitter_s)
         self.witness = Witness(self.scheduler)
         self.disk.named = lambda path, inode: self.witness.named(path, inode.data)
@@ -262,4 +266,23 @@ class World:
 
     def violations(self, due: list[Due], *, calm_from: float, bound_s: float, settled_until: float) -> list[str]:
         told = self.witness.history(self.rows(), due, calm_from=calm_from, bound_s=bound_s, settled_until=settled_until)
-        return violations(told)
+        return [*violations(told), *self._repeated_rows()]
+
+    def _repeated_rows(self) -> list[str]:
+        """What a node wrote twice into its own file, which readers leave out. Two nodes may both write what one of them
+        left: neither knows of the other."""
+        found = []
+        for folder in [path for path in self.disk.folders if path.startswith(f"{SHARE}/history/")]:
+            for name, (inode, _) in self.disk.folders[folder].names.items():
+                count = Counter(_row_ids(inode.data))
+                found += [
+                    f"recorded {times} times in {name}: {identity}" for identity, times in count.items() if times > 1
+                ]
+        return found
+
+
+def _row_ids(text: bytes) -> Iterator[str]:
+    """Of whole lines; one may be torn, or closed off after it was."""
+    for line in text.splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)["id"]

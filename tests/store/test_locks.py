@@ -37,6 +37,17 @@ def test_a_lock_that_was_only_proved_begins_with_one(tmp_path: Path) -> None:
     lock.close()
 
 
+def test_a_lock_file_that_was_renamed_proves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "billing"
+    lock = locks.try_lock(str(path))
+    assert lock is not None
+    lock.prove()
+    path.rename(tmp_path / "aside")
+    with pytest.raises(StorageError, match="was removed or renamed"):
+        lock.prove()
+    lock.close()
+
+
 def lost(lock: locks.NodeLock, path: str) -> None:
     """As after a lease that ran out: the lock is free, and its descriptor fails at every write."""
     assert lock._lock is not None

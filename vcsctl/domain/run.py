@@ -107,7 +107,8 @@ class Claim:
     @property
     def missed(self) -> int:
         """How many slots were missed before this one (VCS_MISSED)."""
-        return sum(row.count for row in self.dropped if CAUSES[row.cause].outcome == "missed" and row.first)
+        known = (row for row in self.dropped if row.cause in CAUSES)  # one may be of another version
+        return sum(row.count for row in known if CAUSES[row.cause].outcome == "missed" and row.first)
 
 
 @dataclass(frozen=True, slots=True)

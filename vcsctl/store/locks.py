@@ -67,14 +67,16 @@ class HeldLock:
         """The only proof of still holding it: on a lost lock flock() and fstat() say yes, writing out says EIO.
 
         Written behind the number: a proof that comes late, when the next holder has raised it, must not put back ours.
-        A file that was removed excludes nobody: the next one locks another.
+        A file that lost its name excludes nobody: the next one locks another. Over NFS one that was removed on this
+        node has another name still, and a link.
         """
         with named_faults("prove the lock", self.path):
             os.pwrite(self.descriptor, _PROOF, _CONTENT_SIZE)
             os.fdatasync(self.descriptor)
-            links = os.fstat(self.descriptor).st_nlink
-        if not links:
-            raise StorageError(f"the lock file {self.path} was removed, and with it the lock; leave lock files alone")
+            is_there = is_the_file_at(self.path, self.descriptor)
+        if not is_there:
+            what = "was removed or renamed, and with it the lock"
+            raise StorageError(f"the lock file {self.path} {what}; leave lock files alone")
 
     def close(self) -> None:
         """Gives up our copy. It is gone whatever close() says, which on a network's file system may be that the server

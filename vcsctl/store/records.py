@@ -37,6 +37,16 @@ class Faults:
     def add(self, path: str, text: str) -> None:
         self.problems[path] = Problem(path, 0, 0, "", text)
 
+    def forget_removed(self) -> None:
+        """Of what stands here by its path, that which somebody has removed."""
+        for path in [path for path in self.problems if path.startswith("/")]:
+            try:
+                os.stat(path, follow_symlinks=False)
+            except FileNotFoundError:
+                self.forget(path)
+            except OSError:  # nobody knows
+                continue
+
     def forget(self, path: str) -> None:
         self.problems.pop(path, None)
         self.expected.pop(path, None)

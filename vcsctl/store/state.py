@@ -145,6 +145,9 @@ class StateReader:
                 continue
             end = self._record(End, folder, f"{number}{END}", listing)
             if not claim.value.is_run or end is not None:
+                started = self._record(Started, folder, f"{number}{STARTED}", listing)
+                if started is not None and started.value.node:  # not where it was claimed, if that node died in between
+                    claim = replace(claim, value=replace(claim.value, node=started.value.node))
                 found.append((claim, end))
             elif not any(later.value.is_run for later, _ in found):
                 found.clear()  # what follows an unfinished run waits for it
@@ -228,11 +231,8 @@ def mark_since(paths: Paths, state: KeyState, digest: str) -> None:
     """Records that the schedule `digest` comes into force now. First wins; the moment is the file's mtime."""
     path = paths.since(state.key, digest, state.turns.get(digest, 0) + 1)
     files.make_folder(paths.state(state.key))
-    with files.named_faults("write", path):
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
-        except FileExistsError:
-            return
+    # Linked: of a name that open() makes exclusively over NFS, the mtime is no moment before a second call has set it.
+    files.link_new(path, b"")
 
 
 def remove_old_turns(paths: Paths, state: KeyState) -> None:

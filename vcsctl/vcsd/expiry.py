@@ -24,9 +24,10 @@ def expire_overrides(paths: Paths, services: Services) -> list[str]:
     said = []
     for name in sorted(suspects if published else ()):
         rows = [units.units[name] for units in published if name in units.units]
-        if any(row["plain"] is None for row in rows):
-            continue  # masked or broken somewhere: what it declares is not known now
-        declared = [from_plain(row["plain"]) for row in rows]
+        try:
+            declared = [from_plain(row["plain"]) for row in rows]
+        except (KeyError, TypeError, ValueError):
+            continue  # masked or broken somewhere, or of another version: what it declares is not known now
         gone = [key for key in suspects[name].fields if all(key in outdated(suspects[name], unit) for unit in declared)]
         if gone:
             _remove(paths, name, tuple(gone), declared)

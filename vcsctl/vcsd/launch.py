@@ -5,6 +5,7 @@ Every path ends with the locks handed on or let go. Policy lives in the domain; 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -124,7 +125,7 @@ class Launcher:
                 try:
                     grant.raise_fences(claim.fence, f"{claim.run_id} on {self.node}")
                 except StorageError:
-                    files.discard(self.paths.claim(claim.key, claim.fence))  # by a node that had lost its lock
+                    self._take_back(claim)
                     raise
                 self.leave_queue(claim)
                 for row in claim.dropped:
@@ -133,6 +134,14 @@ class Launcher:
         finally:
             grant.unlock()
             grant.close_unless_kept()
+
+    def _take_back(self, claim: Claim) -> None:
+        """What a node closed whose lock may have been lost before: others may have used its number, and pruned it. It
+        stands where it is the newest, or the next was made in its knowledge."""
+        following = os.path.basename(self.paths.claim(claim.key, claim.fence + 1))
+        is_newest = self.observer.state(claim.key).fence == claim.fence
+        if not is_newest and following not in files.names(self.paths.state(claim.key)):
+            files.discard(self.paths.claim(claim.key, claim.fence))
 
     def _decide_again(self, key: str) -> tuple[Decision, KeyState]:
         """Under the lock: another node may have claimed, ended or dropped something meanwhile."""
@@ -264,8 +273,8 @@ class Launcher:
             newest = claim.watermark if claim.watermark != watermark else claim.slot
             if newest is not None and newest - draft.modified_at > CLOCK_TOLERANCE:
                 raise StorageError(
-                    f"cannot claim slot {to_text(newest)}: the file server's clock says "
-                    f"{to_text(draft.modified_at)}; set this node's clock"
+                    f"cannot claim slot {to_text(newest)}: by the file server's clock it has not come yet; set this "
+                    "node's clock"
                 )
             if not draft.link():
                 return False

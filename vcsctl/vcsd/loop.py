@@ -36,7 +36,7 @@ from vcsctl.vcsd.peers import Peers
 from vcsctl.vcsd.presence import Presence
 from vcsctl.vcsd.recorder import Recorder
 from vcsctl.vcsd.recovery import Recovery
-from vcsctl.vcsd.services import Services
+from vcsctl.vcsd.services import NO_SCHEDULE, Services
 from vcsctl.vcsd.sharing import Sharing
 
 _RETRY_AFTER_S = 1.0  # after a fault of the storage
@@ -141,14 +141,14 @@ class Loop:
         self.dirty.update(key for name in services if (key := self.services.keys.get(name)))
 
     def note_schedule(self, key: str, known_before: str | None) -> None:
-        service = self.services.by_key.get(key)
-        if service is not None and service.schedule is not None:
-            before = known_before or self._digests.get(key)
-            if before != service.schedule_digest:
-                self.observer.mark_schedule(key, service.schedule_digest, before)
-            self._digests[key] = service.schedule_digest
-            if service.fault:
-                say(service.fault)
+        service, digest = self.services.by_key.get(key), self.services.digest_of(key)
+        before = known_before or self._digests.get(key)
+        if digest is not None and not (digest == NO_SCHEDULE and before in (None, NO_SCHEDULE)):
+            if before != digest:
+                self.observer.mark_schedule(key, digest, before)
+            self._digests[key] = digest
+        if service is not None and service.schedule is not None and service.fault:
+            say(service.fault)
 
     def look_at_adopted(self, woken_by: list[int] | None = None, *, every: bool = False) -> None:
         """At the adopted runs whose runners' ends are among the events; without events, at those whose runners are
@@ -226,6 +226,8 @@ class Loop:
         self._undecided.discard(key)
         if found.run is not None and found.end is not None and self.recorder.is_behind(key, found.run.value.fence):
             self._ended.append(key)  # between two looks, and no event told of it
+        if isinstance(decision, Wait) and not self.clocks.settled():
+            return replace(decision, enters_queue=None)
         takes_slots = isinstance(decision, Close) or (isinstance(decision, Start) and decision.plan.slot is not None)
         if takes_slots and not self.clocks.settled():
             return Idle(key, "the clock was set a moment ago", now + timedelta(seconds=_RETRY_AFTER_S))

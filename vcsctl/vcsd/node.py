@@ -176,7 +176,8 @@ class Node:
         self.loop.dirty |= touched  # first: whatever fails below, none of them is forgotten
         for problem in snapshot.all_problems:
             say(str(problem))
-        self._schedules_before |= {key: before.get(key) for key in touched}
+        gone = before.keys() - self.services.by_key.keys() - {""}  # perhaps while no vcsd was there
+        self._schedules_before |= {key: before.get(key) for key in touched | gone}
         self.publish()
         self.expire_overrides()
         say(f"catalog: {len(snapshot.units)} units, {len(touched)} changed")
@@ -252,6 +253,7 @@ class Node:
         self.presence.unnamed = ""
 
     def _faults(self) -> tuple[str, ...]:
+        self.faults.forget_removed()
         faults = [str(problem) for problem in self.faults.problems.values()]
         for folder in (self.paths.queue, self.paths.overrides):
             faults += [

@@ -11,7 +11,7 @@ from vcsctl.store import state
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, Queued
 from vcsctl.store.state import KeyState, StateReader
-from vcsctl.vcsd.services import Service
+from vcsctl.vcsd.services import NO_SCHEDULE, Service
 
 _BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -25,10 +25,12 @@ class Observer:
         return self.reader.read(key)
 
     def mark_schedule(self, key: str, digest: str, known_before: str | None) -> None:
-        """Records when a schedule comes into force. A schedule that returns after another gets a new moment, but
-        only from a node that saw the other one: a push under way on several nodes resets nothing."""
+        """Records when a schedule comes into force. A schedule that returns after another, or after none, gets a new
+        moment, but only from a node that saw the other one, or that comes when there is none: a push under way on
+        several nodes resets nothing."""
         found = self.state(key)
-        returned = known_before not in (None, digest) and found.newest_digest != digest
+        saw_another = known_before != digest if known_before else found.newest_digest == NO_SCHEDULE
+        returned = saw_another and found.newest_digest != digest
         if digest not in found.since or returned:
             state.mark_since(self.paths, found, digest)
 

@@ -16,13 +16,15 @@ from vcsctl.store.paths import Paths
 from vcsctl.store.records import Faults
 from vcsctl.vcsd.clocks import Clocks
 
+_LONGEST_GAP_BEATS = 2  # so much a time between two looks counts at most
+
 
 @dataclass(slots=True)
 class _Heard:
-    """A node's newest heartbeat, and since when it is that one by our own clock."""
+    """A node's newest heartbeat, and for how long we have seen it stand still by our own clock."""
 
     beat: tuple[int, str]
-    since_s: float
+    still_s: float = 0.0
     moved: bool = False  # it has changed while we looked
 
 
@@ -36,6 +38,7 @@ class Peers:
         self.under_our_name: NodeState | None = None  # the heartbeat that is published as this node's
         self._heard: dict[str, _Heard] = {}
         self._silent: set[str] = set()
+        self._looked_s = clocks.monotonic()
         self._identities: dict[str, Identity] = {}
         self._own: Catalog = {}
         self.forgotten = False  # an operator took us for dead: what we publish is gone
@@ -45,21 +48,26 @@ class Peers:
     # Heartbeats.
 
     def look(self) -> list[str]:
-        """Reads all heartbeats; to be called once a heartbeat. The nodes that are silent now and were not before."""
-        stored = nodes.read_states(self._paths, self._faults)
+        """Reads all heartbeats; to be called once a heartbeat. The nodes that are silent or forgotten now and were not
+        before."""
+        stored, known = nodes.read_states(self._paths, self._faults), self.states.keys()
+        since_s, self._looked_s = self._clocks.monotonic() - self._looked_s, self._clocks.monotonic()
         self.states = {node: one.value for node, one in stored.items()}
         self.under_our_name = self.states.pop(self._node, None)
         for node, state in self.states.items():
             beat, heard = (state.counter, state.boot_id), self._heard.get(node)
             if heard is None:
-                self._heard[node] = _Heard(beat, self._clocks.monotonic())
+                self._heard[node] = _Heard(beat)
             elif heard.beat != beat:
-                self._heard[node] = _Heard(beat, self._clocks.monotonic(), moved=True)
+                self._heard[node] = _Heard(beat, moved=True)
+            else:
+                # While we were held up, by the file server say, the others may have been too.
+                heard.still_s += min(since_s, _LONGEST_GAP_BEATS * state.heartbeat_s)
         for node in self._heard.keys() - self.states.keys():
             del self._heard[node]
         before = self._silent
         self._silent = {node for node in self.states if self.is_silent(node)}
-        return sorted(self._silent - before)
+        return sorted((self._silent - before) | (known - self.states.keys()))
 
     def silent_s(self, node: str) -> float | None:
         """How long a node's heartbeat has stood still, if that is too long; None for one that is alive, and for ours.
@@ -71,8 +79,7 @@ class Peers:
         heard, state = self._heard.get(node), self.states.get(node)
         if heard is None or state is None:
             return float("inf")
-        age_s = self._clocks.monotonic() - heard.since_s
-        return age_s if age_s > SILENT_AFTER_BEATS * state.heartbeat_s else None
+        return heard.still_s if heard.still_s > SILENT_AFTER_BEATS * state.heartbeat_s else None
 
     def is_silent(self, node: str) -> bool:
         return self.silent_s(node) is not None
@@ -88,7 +95,13 @@ class Peers:
 
     def adopt_own(self, rows: dict[str, dict[str, Any]]) -> None:
         """This node's own catalog, as it is published; the others' are compared with it anew."""
-        self._own = {name: _told(row) for name, row in rows.items()}
+        before, self._own = self._own, {name: _told(row) for name, row in rows.items()}
+        for name in before.keys() | self._own.keys():
+            if before.get(name) != self._own.get(name):
+                for differing in self._catalogs.values():  # some may not be readable any more: what they said stands
+                    theirs = differing.pop(name, before.get(name))
+                    if theirs != self._own.get(name):
+                        differing[name] = theirs
         self._identities.clear()
 
     def refresh(self) -> set[str]:

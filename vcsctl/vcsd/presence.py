@@ -53,19 +53,33 @@ class Presence:
 
     def claims_nothing(self) -> str:
         """Why this node claims nothing at present; empty when it does."""
-        return self.starts_nothing() or clock_fault(self.node, self._offset_s, self._doubt_s)
+        return self.starts_nothing() or self.clock_fault()
 
     def starts_nothing(self) -> str:
         """The same for daemons, which no clock starts."""
+        return self._cannot_act() or self._drain() or self._is_unread()
+
+    def closes_nothing(self) -> str:
+        """Why it does not even put on record what will not run. A drained node does: where all are drained requests
+        expire and are cancelled like anywhere else."""
+        return self._cannot_act() or self._is_unread() or self.clock_fault()
+
+    def clock_fault(self) -> str:
+        return clock_fault(self.node, self._offset_s, self._doubt_s)
+
+    def _cannot_act(self) -> str:
         if standing := self.going_down or self._impostor or self.untrusted:
             return standing
-        if self.unnamed:
-            return f"node {self.node} claims nothing before it has its own lock again: {self.unnamed}"
-        if self.drained:
-            return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that"
-        if self.unpublished or self._peers.forgotten:
-            return f"node {self.node} claims nothing before the other nodes can read its units"
-        return ""
+        return (
+            f"node {self.node} claims nothing before it has its own lock again: {self.unnamed}" if self.unnamed else ""
+        )
+
+    def _drain(self) -> str:
+        return f"node {self.node} is drained; `vcsctl resume {self.node}` ends that" if self.drained else ""
+
+    def _is_unread(self) -> str:
+        unread = self.unpublished or self._peers.forgotten
+        return f"node {self.node} claims nothing before the other nodes can read its units" if unread else ""
 
     def measure_clock(self) -> None:
         clocks = self._clocks

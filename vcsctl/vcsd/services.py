@@ -16,6 +16,8 @@ from vcsctl.domain.override import Override
 from vcsctl.domain.run import service_of
 from vcsctl.domain.unit import Daemon, Unit, allowed_on, from_plain, key_of, needs_no_share, schedule_of
 
+NO_SCHEDULE = "none"
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -119,6 +121,16 @@ class Services:
         service = self.apart.get(service_of(key))
         return service is not None and service.key == key
 
+    def digest_of(self, key: str) -> str | None:
+        """Of the schedule by which a KEY starts: that it has none is one, too, where its unit is gone, masked, or runs
+        under another KEY by now. None where only other nodes know."""
+        if (service := self.by_key.get(key)) is not None:
+            return service.schedule_digest
+        name = service_of(key)
+        current = self.named(name)
+        is_gone = name not in self.declared or (current is not None and current.key != key)
+        return NO_SCHEDULE if is_gone else None
+
     def elsewhere(self, key: str) -> bool:
         """Whether a KEY is the business of other nodes: its service exists, and this node may not run it.
 
@@ -133,5 +145,7 @@ class Services:
 
 def schedule_digest(unit: Unit, schedule: Schedule | None) -> str:
     """What `since` files are named by: a change of it means that nothing earlier counts."""
+    if schedule is None:
+        return NO_SCHEDULE
     content: Any = [unit.enabled, repr(schedule)]
     return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()

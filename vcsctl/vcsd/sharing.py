@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from vcsctl.config import Config
@@ -43,8 +43,14 @@ class Sharing:
         key = decision.key
         is_daemon = isinstance(decision, Start) and decision.plan.trigger == "daemon"
         why = self.presence.starts_nothing() if is_daemon else held_back
-        if isinstance(decision, Close) and why and not self.presence.drained:
-            return Idle(key, why)
+        if isinstance(decision, Close) and (unfit := self.presence.closes_nothing()):
+            return Idle(key, unfit)
+        # By a clock that is off, slots stand in the queue that have not come.
+        enters = (
+            decision.enters_queue if isinstance(decision, Start | Wait) and not self.presence.clock_fault() else None
+        )
+        if isinstance(decision, Wait):
+            return replace(decision, enters_queue=enters)
         if not isinstance(decision, Start):
             return decision
         able = [] if self.peers.alone else self.peers.able_for(key)
@@ -55,7 +61,7 @@ class Sharing:
         if able:
             again_at = now + timedelta(seconds=self.config.heartbeat)
             return Idle(key, f"{why}; left to {', '.join(able)}", again_at)
-        return Wait(key, why, decision.place, decision.enters_queue, patient=True)
+        return Wait(key, why, decision.place, enters, patient=True)
 
     def held(self) -> dict[str, Holder]:
         """Groups held by live runs of this machine: those they took, and those their services are in by now.

@@ -1,0 +1,153 @@
+"""Schedules that come and go, and clocks that are wrong: nothing is made up for, nothing has two outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.simulation.commands import Conduct
+from tests.simulation.guards import replaced
+from tests.simulation.script import Script, begun, catalog, cell, each_minute, once
+from tests.simulation.world import NOON, Setting
+from vcsctl.domain.run import Request
+from vcsctl.domain.unit import Daemon, Unit
+from vcsctl.store import queue
+from vcsctl.vcsd import sharing
+
+SEEDS = range(4)
+seeds = pytest.mark.parametrize("seed", SEEDS)
+HOUR_S = 3600.0
+
+
+def within(name: str, seconds: float) -> Request:
+    return Request("r0000000001", name, name, "op", "n2", seconds)
+
+
+@seeds
+def test_a_drained_node_whose_clock_is_ahead_calls_nothing_too_late(seed: int) -> None:
+    """A node under repair: drained, and its clock an hour ahead. The request and the slot are n2's to start."""
+    nightly = replace(once("nightly", at="12:01"), start_within=30.0)
+    asked = once("asked", at="20:00")
+    with cell(seed, 2, nightly, asked) as script:
+        script.until(-5.0)
+        script.node("n1").clock_offset_s = HOUR_S
+        script.at(-4.0, lambda: script.drain("n1") and None)
+        n2 = script.managers["n2"].process
+        script.at(9.0, n2.stop)  # else it would always be faster
+        script.at(10.0, lambda: script.ask(lambda: queue.enter_request(script.paths, within("asked", 600.0))) and None)
+        script.at(30.0, n2.go_on)
+        script.until(130.0)
+        found, rows = script.verdict(120.0)
+        assert not found
+        assert {(row.key, row.outcome) for row in rows.values()} == {("asked", "ok"), ("nightly", "ok")}
+
+
+@seeds
+def test_a_drained_node_whose_clock_is_behind_takes_no_claimed_slot_for_the_future(seed: int) -> None:
+    with cell(seed, 2, each_minute("a")) as script:
+        script.until(-5.0)
+        script.node("n1").clock_offset_s = -HOUR_S
+        script.at(-4.0, lambda: script.drain("n1") and None)
+        script.until(130.0)
+        found, rows = script.verdict(125.0)
+        assert not found
+        assert [row.outcome for row in rows.values()] == ["ok"] * 3
+
+
+@seeds
+def test_by_a_clock_that_is_ahead_no_slot_enters_the_queue(seed: int) -> None:
+    with cell(seed, 1, once("a", at="12:01")) as script:
+        script.until(-5.0)
+        script.node("n1").clock_offset_s = HOUR_S
+        script.until(30.0)
+        assert not script.disk.folder("/share/queue").names
+        script.node("n1").clock_offset_s = 0.0
+        script.until(130.0)
+        found, rows = script.verdict(120.0)
+        assert not found
+        assert [row.outcome for row in rows.values()] == ["ok"]
+
+
+OTHERWISE: list[Unit | None] = [
+    None,
+    Daemon(name="a", exec=("/bin/true",), groups=("g",), run_on="any"),
+    Daemon(name="a", exec=("/bin/true",)),
+    replace(once("a", at="20:00"), run_on="each"),
+]
+
+
+@seeds
+@pytest.mark.parametrize("meanwhile", OTHERWISE, ids=["no unit", "a daemon", "a daemon of each node", "another KEY"])
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "vcsd was restarted"])
+def test_a_slot_from_before_a_unit_came_back_is_not_made_up_for(
+    seed: int, meanwhile: Unit | None, *, restarted: bool
+) -> None:
+    beside = once("b", at="20:00")
+    before = once("a")
+    with cell(seed, 2, before, beside) as script:
+        script.until(-5.0)
+        for number, node in enumerate(("n1", "n2")):
+            others = (meanwhile, beside) if meanwhile is not None else (beside,)
+            script.at(-4.0 + number, lambda node=node, others=others: script.push(node, *others))  # type: ignore[misc]
+            if restarted:
+                script.at(10.0, script.managers[node].process.kill)
+            script.at(60.0 + number, lambda node=node: script.push(node, before, beside))  # type: ignore[misc]
+        script.until(200.0)
+        assert not [one for one in script.witness.executions if one.key == "a" and one.slot]
+        found, rows = script.verdict(NOON)
+        assert not [sentence for sentence in found if "no outcome" not in sentence]
+        assert not [row for row in rows.values() if row.slot and row.key == "a"]
+
+
+# The file server's own times.
+
+
+def reboot_under_a_cut(seed: int, grace_s: float) -> list[str]:
+    """n1 is cut off, and at the same moment the file server reboots, in a second: what was broken."""
+    a, b = replace(once("a", "g", nodes=("n1",)), stop_timeout=600.0), each_minute("b", "g", nodes=("n2",))
+    setting = Setting(nodes=2, catalog=catalog(a, b), lease_s=60.0, heartbeat_s=3.0, jitter_s=0.05, grace_s=grace_s)
+    with begun(Script(seed, setting), lasts_s=155.0) as script:
+        script.node("n2").clock_offset_s = -2.0  # n1 is first
+
+        def strike() -> None:
+            script.cut(script.node("n1"), 300.0)
+            script.server.go_down()
+            script.at(11.0, script.server.come_back)
+
+        script.at(10.0, strike)
+        script.until(400.0)
+        assert script.ran("b")
+        return script.verdict(100.0)[0]
+
+
+@seeds
+def test_a_grace_period_of_two_thirds_of_the_lease_is_long_enough(seed: int) -> None:
+    assert not reboot_under_a_cut(seed, 42.0)
+
+
+def test_a_shorter_one_gives_locks_away_under_runs_that_are_cut_off() -> None:
+    """Which is why the documentation says how long it has to be."""
+    assert any("together in group g" in text for seed in SEEDS for text in reboot_under_a_cut(seed, 18.0))
+
+
+# Places in the queue that nobody comes for: each of the two rules by itself is enough.
+
+
+@seeds
+@pytest.mark.parametrize("rule", ["eligible", "lapse"])
+def test_a_reservation_of_a_node_that_is_off_blocks_nobody_by_either_rule_alone(seed: int, rule: str) -> None:
+    other = {
+        "eligible": replaced(sharing, "reserving", lambda entries, free_looks: list(entries)),
+        "lapse": replaced(sharing.Sharing, "_starts_elsewhere", lambda self, key: True),
+    }
+    units = each_minute("a", "g", nodes=("n1",)), once("b", "g", nodes=("n2",))
+    with other[rule], cell(seed, 2, *units) as script:
+        n2 = script.node("n2")
+        n2.clock_offset_s = -2.0
+        script.conduct = lambda job: Conduct(30.0 if job.claim.fence == 1 else 2.0)
+        script.at(20.0, n2.power_off)
+        script.until(200.0)
+        begun_at = [one.began_at - NOON for one in script.witness.executions if one.key == "a"]
+        assert len(begun_at) == 4
+        assert all(at - 60.0 * number < 25.0 for number, at in enumerate(begun_at)), begun_at
