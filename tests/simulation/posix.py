@@ -11,56 +11,17 @@ import os
 import posixpath
 import stat as modes
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
+from tests.simulation.answers import Entry, Listing, Status
 from tests.simulation.client import Client, OpenFile
 from tests.simulation.disk import Inode, fault
 from tests.simulation.scheduler import Killed, Process, Scheduler
 
 T = TypeVar("T")
-_DEVICE = 42
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    st_ino: int
-    st_mode: int
-    st_nlink: int
-    st_size: int
-    st_mtime_ns: int
-    st_dev: int = _DEVICE
-
-    @property
-    def st_mtime(self) -> float:
-        return self.st_mtime_ns / 1e9
-
-
-class Entry:
-    __slots__ = ("_number", "name")
-
-    def __init__(self, name: str, number: int) -> None:
-        self.name = name
-        self._number = number
-
-    def inode(self) -> int:
-        return self._number
-
-
-class Listing:
-    def __init__(self, entries: list[Entry]) -> None:
-        self._entries = entries
-
-    def __enter__(self) -> Listing:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries)
+VERIFIER_NS = 1_234_567 * 10**9  # in 1970
 
 
 class Posix:
@@ -112,12 +73,24 @@ class Posix:
 
     # Open files.
 
+    def _set_moment(self, path: str, inode: Inode, client: Client) -> None:
+        """Over NFS the mtime of what is made exclusively is the mark of that call, until a second one sets it."""
+
+        def now() -> None:
+            if inode.modified_ns == VERIFIER_NS:
+                inode.modified_ns = client.server.disk.now_ns()
+
+        self._change("setattr", path, now)
+
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
         process = self._process()
         client: Client = process.node.client
         disk, writes = client.server.disk, bool(flags & (os.O_WRONLY | os.O_RDWR))
 
+        made = False
+
         def find_or_make() -> Inode:
+            nonlocal made
             if not flags & os.O_CREAT:
                 inode = client.look_up(path)
                 if inode is None:
@@ -129,6 +102,8 @@ class Posix:
             else:
                 inode = disk.create(path)
                 client.made(path)
+                if made := bool(flags & os.O_EXCL and client.lease_s is not None):
+                    inode.modified_ns = VERIFIER_NS
             if writes and inode.is_folder:
                 raise fault(errno.EISDIR, path)
             if writes:
@@ -141,6 +116,8 @@ class Posix:
 
         if flags & os.O_CREAT:
             inode = self._change("open", path, find_or_make, outlives=True)
+            if made:
+                self._set_moment(path, inode, client)
         else:
             inode = self._look("open", find_or_make)
         file = OpenFile(client, inode, path, writable=writes)

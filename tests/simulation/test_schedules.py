@@ -8,6 +8,7 @@ import pytest
 
 from tests.simulation.commands import Conduct
 from tests.simulation.guards import replaced
+from tests.simulation.scheduler import Process
 from tests.simulation.script import Script, begun, catalog, cell, each_minute, once
 from tests.simulation.world import NOON, Setting
 from vcsctl.domain.run import Request
@@ -101,6 +102,22 @@ def test_a_slot_from_before_a_unit_came_back_is_not_made_up_for(
 
 
 # The file server's own times.
+
+
+@seeds
+def test_nothing_has_its_name_before_it_has_its_moment(seed: int) -> None:
+    """Who looked in between would keep a moment in 1970."""
+    late: list[str] = []
+    with cell(seed, 2, each_minute("a", "g"), replace(once("b"), run_on="each")) as script:
+
+        def at_change(process: Process, call: str, path: str, done: bool) -> None:
+            if call == "setattr" and "/.tmp." not in path:
+                late.append(path)
+
+        script.posix.at_change = at_change
+        script.until(70.0)
+        assert script.ran("a")
+    assert not late
 
 
 def reboot_under_a_cut(seed: int, grace_s: float) -> list[str]:
