@@ -101,6 +101,26 @@ def test_a_slot_from_before_a_unit_came_back_is_not_made_up_for(
         assert not [row for row in rows.values() if row.slot and row.key == "a"]
 
 
+@seeds
+def test_what_a_crash_left_in_the_queue_of_a_claim_that_is_over_is_shown_no_longer(seed: int) -> None:
+    with cell(seed, 2, once("a", at="20:00")) as script:
+        taken: list[str] = []
+
+        def at_change(process: Process, call: str, path: str, done: bool) -> None:
+            if call == "unlink" and "/queue/a" in path and not done and not taken:
+                taken.append(path)
+                script.kill(process)
+
+        script.posix.at_change = at_change
+        script.at(10.0, lambda: script.ask(lambda: queue.enter_request(script.paths, within("a", 0.0))) and None)
+        script.until(60.0)
+        found, rows = script.verdict(50.0)
+        assert taken
+        assert not found
+        assert [row.cause for row in rows.values()] == ["too-late"]
+        assert not script.disk.folder("/share/queue").names
+
+
 # The file server's own times.
 
 

@@ -26,6 +26,7 @@ from vcsctl.store import files, local_cell, locks, nodes, queue, running, state
 from vcsctl.store.locks import Grant
 from vcsctl.store.overrides import read_override
 from vcsctl.store.paths import Paths
+from vcsctl.store.queue import Pending
 from vcsctl.store.running import RunningReader
 from vcsctl.store.state import KeyState
 from vcsctl.vcsd.clocks import Clocks
@@ -135,6 +136,21 @@ class Launcher:
             grant.unlock()
             grant.close_unless_kept()
 
+    def drop_claimed(self, pending: Pending | None, found: KeyState, decision: Decision) -> bool:
+        """Entries that a node made while another one claimed their slots, or that a crash left of a claim that is over:
+        they would be shown until the next claim. Whether there were any."""
+        if pending is None:
+            return False
+        first = pending.slots_first
+        waits = isinstance(decision, Start | Wait) and decision.enters_queue == first  # a retry's slot is claimed too
+        until = found.watermark if first and found.watermark and first <= found.watermark and not waits else None
+        listed = {one for claim in _over(found) for one in _requests_of(claim)}
+        requests = tuple(one.request.id for one in pending.requests if one.request.id in listed)
+        if until is None and not requests:
+            return False
+        queue.leave(self.paths, found.key, requests, until)
+        return True
+
     def _take_back(self, claim: Claim) -> None:
         """What a node closed whose lock may have been lost before: others may have used its number, and pruned it. It
         stands where it is the newest, or the next was made in its knowledge."""
@@ -146,7 +162,7 @@ class Launcher:
     def _decide_again(self, key: str) -> tuple[Decision, KeyState]:
         """Under the lock: another node may have claimed, ended or dropped something meanwhile."""
         found = self.observer.state(key)
-        for claim in (*found.closes, *((found.run.value,) if found.run and found.end else ())):
+        for claim in _over(found):
             self.leave_queue(claim)  # a crash may have left its entries, and the next claim would hide it
         return decide(self.view(key, found), self.clocks.now()), found
 
@@ -287,10 +303,9 @@ class Launcher:
             draft.discard()
 
     def leave_queue(self, claim: Claim) -> None:
-        dropped = tuple(row.request for row in claim.dropped if row.request)
         slots = [claim.slot, *(row.last for row in claim.dropped if not row.attempt)]
         slots_until = max((slot for slot in slots if slot), default=None)
-        queue.leave(self.paths, claim.key, claim.requests + dropped, slots_until)
+        queue.leave(self.paths, claim.key, _requests_of(claim), slots_until)
 
     def recalled(self, claim: Claim) -> str | None:
         """Whether an operator, who writes first and looks for a claim then, was faster than this claim.
@@ -349,6 +364,15 @@ class Launcher:
             say(f"{claim.run_id}: {end.outcome}: {why}")
         running.leave(self.paths, claim.run_id)
         self.recorder.record(claim.key)
+
+
+def _over(found: KeyState) -> tuple[Claim, ...]:
+    """The claims whose requests are disposed of. Of a run without an outcome a request may be recalled still."""
+    return (*found.closes, *((found.run.value,) if found.run and found.end else ()))
+
+
+def _requests_of(claim: Claim) -> tuple[str, ...]:
+    return claim.requests + tuple(row.request for row in claim.dropped if row.request)
 
 
 def _waiting(start: Start, blocked: Blocked) -> Wait:

@@ -216,7 +216,7 @@ class Loop:
         try:
             found = self.observer.state(key)
             decision = decide(self.view(key, found, key in self.runs.by_key), now)
-            self._drop_claimed_slots(key, found, decision)
+            self._queue_touched |= self.launcher.drop_claimed(self.pending.get(key), found, decision)
         except (StorageError, OSError) as error:
             self._fault(key, str(error))
             return Idle(key, str(error))
@@ -240,15 +240,6 @@ class Loop:
 
     def would_start(self, key: str) -> bool:
         return isinstance(self.decided(key, self.observer.state(key)), Start | Wait)
-
-    def _drop_claimed_slots(self, key: str, found: KeyState, decision: Decision) -> None:
-        """An entry that a node made while another one claimed its slots would be shown until the next claim."""
-        pending = self.pending.get(key)
-        first = pending.slots_first if pending else None
-        waits = isinstance(decision, Start | Wait) and decision.enters_queue == first  # a retry's slot is claimed too
-        if first and found.watermark and first <= found.watermark and not waits:
-            queue.drop_slots_until(self.paths, key, found.watermark)
-            self._queue_touched = True
 
     def _apply(self, decision: Decision) -> None:
         """Carries a decision out; what it turns into under the locks is carried out at once or looked at again."""
