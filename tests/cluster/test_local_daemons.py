@@ -146,6 +146,12 @@ def test_a_share_that_hangs_holds_up_no_daemon(cell_of: CellOf) -> None:
         node.start(until_it_answers=False)
         first = kept.until_up()
         node.until(lambda: "does not answer; trying again" in node.log(), "it says what it waits for")
+        assert node.vcsd is not None
+        [asks] = set(_children(node.vcsd.pid)) - set(kept.keepers())
+        assert sorted(os.listdir(f"/proc/{asks}/fd")) == ["0", "1", "2"], "should it hang for ever, it holds no lock"
+        end(node)
+        node.start(until_it_answers=False)
+        node.until(lambda: "lives on; watched from now on" in node.log(), "the next vcsd has adopted the daemon")
         os.kill(first, signal.SIGKILL)
         second = kept.until_up(other_than=first)
         mount.answer()
@@ -155,7 +161,7 @@ def test_a_share_that_hangs_holds_up_no_daemon(cell_of: CellOf) -> None:
         third = kept.until_up(other_than=second)
         os.kill(kept.keepers()[1], signal.SIGKILL)
         node.until(lambda: "ended with code" in node.log() or "was killed by SIGKILL" in node.log(), "it is noticed")
-        node.until(lambda: "lives on; watched from now on" in node.log(), "the next one has adopted it")
+        node.until(lambda: node.log().count("lives on; watched from now on") == 2, "the next one has adopted it")
         os.kill(kept.runner(), signal.SIGKILL)
         kept.until_up(other_than=third)
         mount.answer()

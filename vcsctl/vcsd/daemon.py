@@ -145,10 +145,14 @@ class Daemon:
 
     def _wait_for_an_answer(self) -> None:
         """By a child: whoever asks a mount that hangs cannot be told anything until it answers, not even to stop."""
-        pid = linux.fork()
+        parent, pid = os.getpid(), linux.fork()
         if pid == 0:
             with contextlib.suppress(OSError):
-                os.listdir(self.paths.root)
+                signal.set_wakeup_fd(-1)
+                os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # not even a kill may end it: it would keep our locks
+                linux.die_with_parent()
+                if os.getppid() == parent:
+                    os.listdir(self.paths.root)
             os._exit(0)
         ended, give_up_s = os.pidfd_open(pid), time.monotonic() + _PROBE_PATIENCE_S
         self.poller.register(ended, select.EPOLLIN)
