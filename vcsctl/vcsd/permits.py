@@ -1,8 +1,8 @@
 """Whose turn it is to restart a daemon of each node: one node's at a time, by a lock on the share.
 
 Who may not touch the share asks the process beside it that may, by files of this machine: `SERVICE.wanted` is the
-wish, `SERVICE.granted` the answer. A share that does not answer holds nobody up for long: the order of restarts is a
-courtesy, not a promise.
+wish, `SERVICE.granted` the answer; `SERVICE.waits` is written anew whenever the share answered that it is another's
+turn. A share that does not answer holds nobody up for long: the order of restarts is a courtesy, not a promise.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from vcsctl.store.locks import Grant
 from vcsctl.store.paths import Paths, is_part
 from vcsctl.vcsd.clocks import Clocks
 
-WANTED, GRANTED = ".wanted", ".granted"
-_PATIENCE_S = 60.0  # longer than a node takes to restart a daemon that is soon ready; then nobody seems to answer
+WANTED, GRANTED, WAITS = ".wanted", ".granted", ".waits"
+_PATIENCE_S = 60.0  # with a share that says nothing; while another node has its turn it says so at each look
 
 
 class Permits(Protocol):
@@ -60,22 +60,27 @@ class AskedPermits:
 
     folder: str
     clocks: Clocks
-    _asked_s: dict[str, float] = field(default_factory=dict)
+    _heard_s: dict[str, float] = field(default_factory=dict)  # when it was asked, or when the share answered since
+    _signs: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
         _clear(self.folder, WANTED)
 
     def take(self, service: str, who: str) -> bool:
-        if service not in self._asked_s:
-            self._asked_s[service] = self.clocks.monotonic()
+        now_s = self.clocks.monotonic()
+        if service not in self._heard_s:
+            self._heard_s[service] = now_s
             files.replace(f"{self.folder}/{service}{WANTED}", f"{who}\n".encode())
         if f"{service}{GRANTED}" in files.names(self.folder):
             return True
-        return self.clocks.monotonic() - self._asked_s[service] > _PATIENCE_S
+        sign = files.read(f"{self.folder}/{service}{WAITS}")
+        if sign is not None and sign != self._signs.get(service):
+            self._signs[service], self._heard_s[service] = sign, now_s
+        return now_s - self._heard_s[service] > _PATIENCE_S
 
     def give_back(self, service: str) -> None:
-        if self._asked_s.pop(service, None) is not None:
+        if self._heard_s.pop(service, None) is not None:
             files.discard(f"{self.folder}/{service}{WANTED}")
 
 
@@ -86,28 +91,38 @@ class GrantedPermits:
     folder: str
     shared: SharedPermits
     _granted: set[str] = field(default_factory=set)
+    _looks: int = 0  # no two signs are alike
 
     def __post_init__(self) -> None:
         """What a former vcsd granted is nobody's; to be made before anybody can ask."""
         os.makedirs(self.folder, mode=0o755, exist_ok=True)
-        _clear(self.folder, GRANTED)
+        _clear(self.folder, GRANTED, WAITS)
 
     def look(self) -> None:
         """At each poll; without wishes it costs one listing on this machine."""
         names = files.names(self.folder)
-        wanted = {name.removesuffix(WANTED) for name in names if name.endswith(WANTED)}
+        wanted = {name for name in _having(WANTED, names) if is_part(name)}
+        self._looks += 1
         for service in self._granted - wanted:
             files.discard(f"{self.folder}/{service}{GRANTED}")
             self.shared.give_back(service)
             self._granted.discard(service)
         for service in sorted(wanted - self._granted):
             with contextlib.suppress(StorageError):  # asked again; it may be tired of waiting
-                if is_part(service) and self.shared.take(service, service):
+                if self.shared.take(service, service):
                     self._granted.add(service)
                     files.replace(f"{self.folder}/{service}{GRANTED}", b"")
+                else:
+                    files.replace(f"{self.folder}/{service}{WAITS}", str(self._looks).encode())
+        for service in _having(WAITS, names) - (wanted - self._granted):
+            files.discard(f"{self.folder}/{service}{WAITS}")
 
 
-def _clear(folder: str, suffix: str) -> None:
+def _having(suffix: str, names: list[str]) -> set[str]:
+    return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
+
+
+def _clear(folder: str, *suffixes: str) -> None:
     for name in files.names(folder):
-        if name.endswith(suffix):
+        if name.endswith(suffixes):
             files.discard(f"{folder}/{name}")
