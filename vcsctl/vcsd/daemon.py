@@ -179,6 +179,8 @@ class Daemon:
                 self._compile()
             except VcsError as error:
                 say(str(error))
+            except OSError as error:  # no process or descriptor to be had just now
+                say(f"cannot reload: {(error.strerror or str(error)).lower()}; try again later")
             systemd.notify("READY=1")
 
     def _is_told_to_end(self) -> bool:

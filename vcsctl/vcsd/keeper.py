@@ -37,14 +37,11 @@ class Keeper:
     def __init__(self, where: Places, config: Config, machine: Machine) -> None:
         self._where, self._config, self._machine = where, config, machine
         self._lock: HeldLock | None = None
+        self.is_kept = False  # whether it is to be there
         self._pid = 0
         self._descriptor: int | None = None
         self._again_s = 0.0
         self._said = ""
-
-    @property
-    def is_kept(self) -> bool:
-        return self._pid != 0
 
     def see_to(self, snapshot: Snapshot) -> None:
         """Starts it where it is needed by now, else tells it of the new snapshot. Raises RefusedError when another
@@ -54,7 +51,12 @@ class Keeper:
             return
         units = local_part(snapshot, self._config).units
         if units or local_cell.has_records(self._where.local_cell):
-            self._start()
+            self.is_kept = True
+            try:
+                self._start()
+            except RefusedError:  # not a matter of trying again
+                self.is_kept = False
+                raise
 
     def look(self) -> None:
         """It is to look at once what lies in its cell."""
@@ -63,27 +65,37 @@ class Keeper:
     def go_down(self) -> list[Claim]:
         """It is to stop its daemons; which, as far as can be read. When all are over, or as long as they may take has
         passed, so is it."""
+        self._notice_its_end()
+        self._see_that_it_runs()
         self._tell(GO_DOWN)
         with contextlib.suppress(StorageError):  # the others are to be stopped all the same
             return [claim for claim, _ in local_cell.living(Paths(self._where.local_cell))] if self.is_kept else []
         return []
 
     def mind(self) -> None:
-        """Starts it anew when it has died."""
+        """Starts it anew when it has died, or could not be started."""
+        self._notice_its_end()
+        if time.monotonic() >= self._again_s:
+            self._see_that_it_runs()
+
+    def _notice_its_end(self) -> None:
         if self._descriptor is not None and self.is_over():
             with contextlib.suppress(ChildProcessError):  # the loop may have been faster
                 os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOHANG)
             os.close(self._descriptor)
             self._descriptor, self._again_s = None, time.monotonic() + RESTART_PAUSE_S
             say(f"the keeper has died; started again in {RESTART_PAUSE_S:g} s")
-        if self._pid and self._descriptor is None and time.monotonic() >= self._again_s:
-            self._again_s = time.monotonic() + RESTART_PAUSE_S
-            try:
-                self._start()
-            except (StorageError, OSError) as error:  # OSError: no process to be had just now
-                if self._said != (text := str(error)):
-                    say(f"cannot start the keeper: {text}; trying again")
-                self._said = text
+
+    def _see_that_it_runs(self) -> None:
+        if not self.is_kept or self._descriptor is not None:
+            return
+        self._again_s = time.monotonic() + RESTART_PAUSE_S
+        try:
+            self._start()
+        except (VcsError, OSError) as error:  # OSError: no process to be had just now
+            if self._said != (text := str(error)):
+                say(f"cannot start the keeper: {text}; trying again")
+            self._said = text
 
     def is_over(self) -> bool:
         if self._descriptor is None:
