@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Callable
+import socket
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cell import Cell
+import pytest
+from cell import Cell, Node
 from test_local_daemons import AWAY, Kept
 from test_storage import mounted
 
@@ -61,22 +64,57 @@ def test_no_descriptor_to_be_had_for_a_reload_does_not_end_a_vcsd_that_waits_for
         assert node.vcsd.poll() is None
 
 
-def test_a_shutdown_between_two_keepers_stops_the_daemons(cell_of: CellOf, tmp_path: Path) -> None:
+@pytest.fixture
+def node_that_goes_down(cell_of: CellOf, tmp_path: Path) -> Node:
+    """Whoever is told to end on it is told so since the machine does."""
     systemctl = tmp_path / "bin/systemctl"
     systemctl.parent.mkdir()
     systemctl.write_text("#!/bin/sh\necho stopping\n")
     systemctl.chmod(0o755)
     node = cell_of("a", configuration=AWAY)["a"]
     node.environment |= {"INVOCATION_ID": "1", "PATH": f"{systemctl.parent}:{os.environ['PATH']}"}
-    kept = Kept(node)
+    return node
+
+
+def go_down(kept: Kept) -> None:
+    assert kept.node.vcsd is not None
+    kept.node.vcsd.terminate()
+    assert kept.node.vcsd.wait(30) == 0, "the daemon stops at once, and vcsd then"
+    ends = [path.read_text() for path in Path(kept.local.root).rglob("*.end.json")]
+    assert len(ends) == 1, ends
+    assert '"shutdown"' in ends[0]
+    kept.until_down()
+
+
+def test_a_shutdown_between_two_keepers_stops_the_daemons(node_that_goes_down: Node) -> None:
+    node, kept = node_that_goes_down, Kept(node_that_goes_down)
     node.start(until_it_answers=False)
     kept.until_up()
     os.kill(kept.keepers()[0], signal.SIGKILL)
     node.until(lambda: "the keeper has died; started again in 1 s" in node.log(), "vcsd says so")
+    go_down(kept)
+
+
+def test_only_vcsd_itself_notifies_systemd(node_that_goes_down: Node, tmp_path: Path) -> None:
+    node, kept = node_that_goes_down, Kept(node_that_goes_down)
+    node.environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as systemd:
+        systemd.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        systemd.bind(node.environment["NOTIFY_SOCKET"])
+        node.start(until_it_answers=False)
+        kept.until_up()
+        go_down(kept)
+        told = list(_received(systemd))
     assert node.vcsd is not None
-    node.vcsd.terminate()
-    assert node.vcsd.wait(30) == 0, "the daemon stops at once, and vcsd then"
-    ends = [path.read_text() for path in Path(kept.local.root).rglob("*.end.json")]
-    assert len(ends) == 1, node.log()
-    assert '"shutdown"' in ends[0]
-    kept.until_down()
+    assert any("EXTEND_TIMEOUT_USEC" in text for _, text in told)
+    assert {pid for pid, _ in told} == {node.vcsd.pid}, told
+
+
+def _received(systemd: socket.socket) -> Iterator[tuple[int, str]]:
+    """Who has sent what."""
+    while True:
+        try:
+            text, [(_, _, credentials)], _, _ = systemd.recvmsg(4096, 128)
+        except BlockingIOError:
+            return
+        yield struct.unpack("3i", credentials)[0], text.decode()

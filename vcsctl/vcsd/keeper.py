@@ -164,6 +164,7 @@ def _leave_vcsd(parent: int, lock: int) -> None:
     if os.getppid() != parent:  # it died before we asked to die with it
         os._exit(0)
     speak_as("keeper")
+    os.environ.pop("NOTIFY_SOCKET", None)  # systemd listens to vcsd alone, and logs whoever else speaks to it
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for vcsd
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
