@@ -35,6 +35,7 @@ class Judge:
     began_at: float = field(default_factory=time.time)  # by the wall clock, which names the slots
     calm_at: float = 0.0
     calm_from: float = 0.0  # the same by the clock of the witness
+    late: list[str] = field(default_factory=list)  # what was unsettled when the bound was over
 
     def calm(self) -> None:
         self.calm_at, self.calm_from = time.time(), time.monotonic()
@@ -80,6 +81,7 @@ class Judge:
             seen_until=now,
         )
         found = self.witness.overlaps() + violations(history) + self.unsettled() + self._not_allowed()
+        found += [f"still so {self.bound_s:g} s after the faults had stopped: {text}" for text in self.late]
         found += [f"{path} is still locked" for path in self._locked()]
         return found + [f"{path} was left behind" for path in self._left_behind()]
 
