@@ -14,7 +14,6 @@ from load import Load
 from witness import Witness, claimed, recorded
 
 from vcsctl.store import locks, queue, state
-from vcsctl.store.paths import TEMPORARY_PREFIX
 from vcsctl.store.records import Faults
 
 SETTLED_AFTER_S = 10.0  # by then all have put their schedules on record, from when on slots count
@@ -125,7 +124,5 @@ class Judge:
         return found
 
     def _left_behind(self) -> list[Path]:
-        """Temporary files of writers that are dead, and marks of what is gone."""
-        hour_ago = time.time() - 3600
-        temporary = [path for path in self.cell.shared.rglob(f"{TEMPORARY_PREFIX}*") if path.stat().st_mtime < hour_ago]
-        return [*temporary, *self.cell.shared.glob("running/*.json"), *self.cell.shared.glob("queue/[!.]*")]
+        """Marks of what is gone. Temporary files of dead writers may be there for an hour, longer than we look."""
+        return [*self.cell.shared.glob("running/*.json"), *self.cell.shared.glob("queue/[!.]*")]
