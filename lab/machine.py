@@ -91,12 +91,6 @@ class Machine:
         self._oracle.forget(self.name)
         return gone_s
 
-    def freeze(self) -> None:
-        self._ask_qemu("stop")
-
-    def thaw(self) -> None:
-        self._ask_qemu("cont")
-
     # Network and clock.
 
     def cut(self) -> float:

@@ -49,19 +49,13 @@ class Oracle:
         """The machine is off; its line says nothing any more."""
         self._pending.pop(machine, None)
 
-    def clear(self) -> None:
-        with self._turn:
-            self._seen.clear()
-
     def seen(self, unit: str | None = None, machine: str | None = None) -> list[Seen]:
         with self._turn:
             found = list(self._seen)
         return [one for one in found if unit in (None, one.unit) and machine in (None, one.machine)]
 
-    def executions(self, living_until: float | None = None) -> list[Execution]:
-        """For the checker. One that was killed ended when it was last heard: an overlap that is told is a real one.
-
-        What was heard after `living_until` counts as living."""
+    def executions(self) -> list[Execution]:
+        """For the checker. One that was killed ended when it was last heard: an overlap that is told is a real one."""
         return [
             Execution(
                 one.run,
@@ -71,7 +65,7 @@ class Oracle:
                 one.slot,
                 one.attempt,
                 one.began_at,
-                None if living_until is not None and not one.ended and one.last_at > living_until else one.last_at,
+                one.last_at,
                 one.fences,
             )
             for one in self.seen()
