@@ -179,10 +179,9 @@ class Cell:
     # What is on record, read on the server itself.
 
     def records(self, pattern: str) -> Iterator[tuple[str, str]]:
-        """(name under the shared directory, text) of files; an empty one is left out."""
-        listed = self.server.must(
-            f'cd {SERVED} && for f in {pattern}; do [ -s "$f" ] && echo "== $f" && cat "$f" && echo; done; true'
-        )
+        """(name under the shared directory, text) of files; an empty one is left out, one just gone has no text."""
+        read = '[ -s "$f" ] && echo "== $f" && cat "$f" 2>/dev/null && echo'
+        listed = self.server.must(f"cd {SERVED} && for f in {pattern}; do {read}; done; true")
         for part in f"\n{listed}".split("\n== ")[1:]:
             name, _, text = part.partition("\n")
             yield name, text
@@ -200,7 +199,8 @@ class Cell:
         found = []
         for name, text in self.records("state/*/[0-9]*.json"):
             if not name.endswith(".end.json"):
-                found.append(json.loads(text))
+                with contextlib.suppress(ValueError):  # pruned while it was read, since the history has it
+                    found.append(json.loads(text))
         return found
 
     def wait_for(self, unit: str, count: int = 1, patience_s: float = SLOW_S, machine: str | None = None) -> float:

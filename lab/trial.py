@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import inf
+from pathlib import Path
 
 from lab.cell import Cell, Service
 from lab.channel import NoAnswerError
@@ -157,6 +159,11 @@ def play(run: Callable[[Trial], None], trial: Trial) -> None:
     except NoAnswerError as error:
         trial.findings.failures.append(str(error))
         tell(f"    {error}")
+    except Exception as error:  # noqa: BLE001 - the scenarios after it are played all the same
+        what, where = traceback.format_exception_only(error)[-1].strip(), traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}, in {where.name}: {where.line}"
+        trial.findings.failures.append(f"the scenario broke off: {what} ({place})")
+        traceback.print_exc()
     trial.findings.took_s = time.monotonic() - began_s
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab import scenarios
-from lab.cell import Service
+from lab import cell, scenarios
+from lab.cell import Cell, Service
 from lab.findings import Findings, Measure, Quote, keep, kept
+from lab.image import Images
 from lab.oracle import Oracle
 from lab.report import render
+from lab.trial import Trial, play
 from tests.checker import History, violations
 from vcsctl.catalog.validate import load_unit
 from vcsctl.catalog.yaml_tree import parse_tree
@@ -90,6 +95,77 @@ def test_a_job_that_is_heard_after_another_of_its_group_began_overlaps(
     tell(oracle, two, "begin", "b.2")
     tell(oracle, one, "alive", "a.1")
     assert [text for text in violations(History(oracle.executions(), settled_until=0.0)) if "group billing" in text]
+
+
+class Shell:
+    """The file server of a cell that was never switched on: its commands run here, with `folder` first in the PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self._environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+    def must(self, command: str) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            text=True,
+            timeout=PATIENCE_S,
+            check=True,
+        )
+        return done.stdout.strip()
+
+
+class Yard(Cell):
+    """A cell of which there is only what lies on its share."""
+
+    def __init__(self, folder: Path, *services: Service) -> None:
+        self.services = list(services)
+        self.share = folder / "share"
+        self.oracle = Oracle(self.groups_of)
+        self.server = Shell(folder)  # type: ignore[assignment]
+
+    def put(self, name: str, *records: dict[str, object]) -> None:
+        path = self.share / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+
+
+@pytest.fixture
+def yard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Yard:
+    yard = Yard(tmp_path, Service("each-minute", period=1), Service("there-only", period=1), Service("asked"))
+    monkeypatch.setattr(cell, "SERVED", str(yard.share))
+    return yard
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    return Trial(Images(*[tmp_path] * 4), Findings("clock", "A clock is off."), keep=False)
+
+
+def test_a_claim_that_is_pruned_while_it_is_read_is_none(yard: Yard, tmp_path: Path) -> None:
+    for fence in ("001", "002"):
+        yard.put(f"state/asked/{fence}.json", {"key": "asked", "fence": fence})
+    pruning = tmp_path / "cat"  # the first is gone when it is read
+    pruning.write_text('#!/bin/sh\ncase "$1" in *001.json) rm "$1" ;; esac\nexec /bin/cat "$1"\n')
+    pruning.chmod(0o755)
+    assert [claim["fence"] for claim in yard.claims()] == ["002"]
+
+
+def test_a_scenario_that_breaks_is_a_finding_and_the_next_is_played(
+    trial: Trial, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(trial: Trial) -> None:
+        trial.fact("something was seen")
+        {}["nobody"]
+
+    play(run, trial)
+    (failure,) = trial.findings.failures
+    assert failure.startswith("the scenario broke off: KeyError: 'nobody'")
+    assert 'in run: {}["nobody"]' in failure
+    assert trial.findings.facts == ["something was seen"]
+    assert not trial.findings.is_good
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_the_report_says_what_was_found(tmp_path: Path) -> None:
