@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lab.channel import NoAnswerError
 from lab.findings import Findings, Measure, Quote
 from lab.image import Images
 from lab.machine import Machine
-from tests.checker import Asked, Claimed, History, Recorded, violations
+from tests.checker import Asked, Claimed, Due, History, Recorded, violations
 
 
 class Trial:
@@ -95,12 +95,14 @@ class Trial:
         recorded = [
             Recorded(
                 row["id"], row["key"], row["outcome"], row["cause"], row.get("slot"), row.get("attempt", 1),
-                tuple(row.get("requests", ())),
+                tuple(row.get("requests", ())), last=row.get("last"),
             )
             for row in rows
         ]  # fmt: skip
         claimed = [Claimed(f"{claim['key']}.{claim['fence']}", 0.0) for claim in cell.claims() if claim.get("unit")]
-        history = History(executions, recorded, claimed, self._asked, settled_until=inf if settled else 0.0)
+        due = list(_due([service.name for service in cell.services if service.period == 1], recorded))
+        settled_until = inf if settled else 0.0
+        history = History(executions, recorded, claimed, self._asked, due=due, settled_until=settled_until)
         broken = violations(history)
         self.findings.failures += [f"the checker: {text}" for text in broken]
         self.findings.executions += len(executions)
@@ -165,6 +167,20 @@ def play(run: Callable[[Trial], None], trial: Trial) -> None:
         trial.findings.failures.append(f"the scenario broke off: {what} ({place})")
         traceback.print_exc()
     trial.findings.took_s = time.monotonic() - began_s
+
+
+def _due(names: Collection[str], rows: Sequence[Recorded]) -> Iterator[Due]:
+    """The slots of what is due each minute: of each from its first on record, before which nobody may have known its
+    schedule, to the newest of all, which may be under way elsewhere still."""
+    slots = [
+        (row.key, slot) for row in rows if row.key in names and row.slot for slot in (row.slot, row.last or row.slot)
+    ]
+    newest = max((slot for _, slot in slots), default="")
+    for name in sorted({key for key, _ in slots}):
+        slot = min(slot for key, slot in slots if key == name)
+        while slot < newest:
+            yield Due(name, slot, 0.0)
+            slot = f"{datetime.fromisoformat(slot) + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _shape(text: str) -> str:

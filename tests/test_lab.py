@@ -143,6 +143,23 @@ def trial(tmp_path: Path) -> Trial:
     return Trial(Images(*[tmp_path] * 4), Findings("clock", "A clock is off."), keep=False)
 
 
+def row(key: str, number: str, minute: int, **more: object) -> dict[str, object]:
+    slot = f"2026-11-25T09:{minute:02}:00Z"
+    return {"id": f"{key}.{number}", "key": key, "outcome": "ok", "cause": "exited", "slot": slot, **more}
+
+
+def test_a_minute_without_a_row_between_others_is_a_slot_that_was_lost(yard: Yard, trial: Trial) -> None:
+    missed = {"outcome": "missed", "cause": "too-late", "last": "2026-11-25T09:03:00Z"}
+    yard.put(
+        "history/each-minute/2026-11.bill1.jsonl",
+        *(row("each-minute", "1", 0), row("each-minute", "2", 1), row("each-minute", "3+1", 2, **missed)),
+        row("each-minute", "3", 5),
+    )
+    yard.put("history/there-only/2026-11.bill2.jsonl", row("there-only", "1", 3), row("there-only", "2", 4))
+    trial.judge(yard)
+    assert trial.findings.failures == ["the checker: no outcome: slot 2026-11-25T09:04:00Z of each-minute"]
+
+
 def test_a_claim_that_is_pruned_while_it_is_read_is_none(yard: Yard, tmp_path: Path) -> None:
     for fence in ("001", "002"):
         yard.put(f"state/asked/{fence}.json", {"key": "asked", "fence": fence})
