@@ -73,6 +73,9 @@ def test_a_share_that_is_not_there_is_named(fresh: Site) -> None:
     done = fresh.vcsctl("doctor")
     assert done.returncode == 1
     assert f"{fresh.shared} is not there; mount the share" in done.stdout.splitlines()[-1]
+    shutil.rmtree(fresh.shared.parent)
+    fresh.shared.parent.touch()
+    assert f"{fresh.shared} is not there; mount the share" in fresh.vcsctl("doctor").stdout.splitlines()[-1]
 
 
 def test_another_cell_than_the_expected_one_fails(fresh: Site) -> None:
@@ -115,6 +118,16 @@ def test_who_may_not_write_is_told_what_could_not_be_tested(fresh: Site) -> None
     make_cell(Paths(str(fresh.shared)))
     done = as_nobody(fresh, "doctor")
     assert done.returncode == 0, "where no vcsd has run nobody knows whose the cell should be"
+
+
+@needs_root
+def test_who_may_not_even_look_at_the_share_is_told_so(fresh: Site) -> None:
+    fresh.shared.parent.chmod(0o700)
+    done = as_nobody(fresh, "doctor")
+    assert (done.returncode, done.stderr) == (1, "")
+    sentence = f"cannot look at {fresh.shared}: permission denied; run the command as a user who may"
+    assert sentence in done.stdout.splitlines()[-1]
+    assert "permission denied; run the command as a user who may" in as_nobody(fresh, "status").stderr
 
 
 @needs_root
@@ -230,6 +243,21 @@ def test_storage_that_hangs_is_given_up_and_named(unknown: tuple[Site, subproces
     assert last.startswith("HUNG     shared directory")
     assert "see to its mount and its server" in last
     assert done.stderr == "still at: shared directory\n"
+
+
+def test_a_share_that_is_broken_is_not_taken_for_one_that_is_not_mounted(
+    unknown: tuple[Site, subprocess.Popen[bytes]],
+) -> None:
+    site, server = unknown
+    server.kill()
+    server.wait(10)
+    try:
+        site.until(lambda: not os.path.isdir(site.shared), "the kernel has forgotten how it was")
+        done = site.vcsctl("doctor")
+    finally:
+        subprocess.run(["umount", "--lazy", str(site.shared)], check=True, timeout=10)
+    assert done.returncode == 1
+    assert f"cannot look at {site.shared}: transport endpoint is not connected" in done.stdout.splitlines()[-1]
 
 
 def test_vcsd_and_doctor_refuse_storage_of_which_they_know_no_fence(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
@@ -58,7 +57,7 @@ def _steps(patient: Patient) -> Generator[Step, None, None]:
     """What needs the directory, or the right to write there, falls away without it."""
     for name, check in READING.items():
         yield Step(name, READ_PATIENCE_S, partial(examine, check, patient))
-        if name == "shared directory" and not os.path.isdir(patient.root):
+        if name == "shared directory" and not patient.is_there:
             return
     if patient.may_write:
         for name, check in WRITING.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from vcsctl.runners import linux
 from vcsctl.runners.orphan import locks_outlive_their_opener
 from vcsctl.store import nodes
 from vcsctl.store.cell import read_cell
+from vcsctl.store.files import named_faults
 from vcsctl.store.mounts import Storage, storage_of
 from vcsctl.store.nodes import NodeState
 from vcsctl.store.paths import FOLDERS, Paths
@@ -40,6 +42,7 @@ class Patient:
     config: Config
     host: str = field(default_factory=lambda: os.uname().nodename)
     machine: str = field(default_factory=linux.machine_id)
+    is_there: bool = False  # as far as was seen
 
     @property
     def root(self) -> str:
@@ -77,14 +80,18 @@ Check = Callable[[Patient], Iterator[Finding]]
 
 def shared_directory(patient: Patient) -> Iterator[Finding]:
     root = patient.root
-    if not os.path.isdir(root):
+    with named_faults("look at", root), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        patient.is_there = stat.S_ISDIR(os.stat(root).st_mode)
+    if not patient.is_there:
         yield "failed", f"{root} is not there; mount the share or make the directory (shared_dir in vcs.yaml)"
         return
     if not patient.where.root and root.startswith(tuple(f"{folder}/" for folder in _CLEANED)):
         yield "warning", f"{root} lies where old files are cleaned away; move it, for example to /var/lib/vcs/shared"
     if not patient.may_write:
         tested = patient.tested
-        yield "skipped", f"{tested} cannot be written by uid {os.geteuid()}: {_who_may_test(os.stat(tested).st_uid)}"
+        with named_faults("look at", tested):
+            owner = os.stat(tested).st_uid
+        yield "skipped", f"{tested} cannot be written by uid {os.geteuid()}: {_who_may_test(owner)}"
         return
     yield "ok", root
 
