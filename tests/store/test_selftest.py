@@ -67,6 +67,16 @@ def test_what_a_killed_test_left_is_swept_when_it_is_old(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "probe").iterdir()] == ["self-test.young"]
 
 
+def test_a_test_that_runs_now_is_left_alone_by_a_node_whose_clock_is_hours_ahead(tmp_path: Path) -> None:
+    """The share's times are the file server's, whose hour this machine is past."""
+    server_now = time.time() - 2 * 3600
+    with scratch_folder(Paths(str(tmp_path))) as running:
+        os.utime(running, (server_now, server_now))
+        with scratch_folder(Paths(str(tmp_path))) as own:
+            os.utime(own, (server_now, server_now))
+        assert os.path.isdir(running)
+
+
 def test_the_clock_of_a_local_directory_is_this_machines(tmp_path: Path) -> None:
     offset = measure_offset(str(tmp_path))
     assert offset.at_least_s < 0.01

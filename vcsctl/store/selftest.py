@@ -77,8 +77,9 @@ def tidy(paths: Paths, folder: str) -> None:
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
+        with contextlib.suppress(OSError):
+            _sweep(paths, os.stat(folder).st_mtime)
         remove_folder(folder)
-        _sweep(paths, time.time())
         if not os.path.lexists(paths.cell):  # who tests a directory before its cell is made owns no part of it
             with contextlib.suppress(OSError):
                 os.rmdir(paths.probe)
@@ -92,11 +93,11 @@ def remove_folder(folder: str) -> None:
 
 
 def _sweep(paths: Paths, now_s: float) -> None:
-    with contextlib.suppress(OSError):
-        for name in os.listdir(paths.probe):
-            folder = f"{paths.probe}/{name}"
-            if now_s - os.stat(folder).st_mtime > _DEBRIS_AGE_S:
-                remove_folder(folder)
+    """`now_s` is the file server's, as its files' ages are: by a clock that is ahead all who test now would be dead."""
+    for name in os.listdir(paths.probe):
+        folder = f"{paths.probe}/{name}"
+        if now_s - os.stat(folder).st_mtime > _DEBRIS_AGE_S:
+            remove_folder(folder)
 
 
 def locks_exclude(folder: str) -> None:
