@@ -84,12 +84,11 @@ class Node(Site):
             signal_each(everything, signal.SIGSTOP)
             jobs = [pid for pid in everything if not is_ours(pid)]
             signal_each(jobs, signal.SIGKILL)
-            give_up = time.monotonic() + 5
-            while any(_is_alive(pid) for pid in jobs) and time.monotonic() < give_up:
-                time.sleep(0.002)
+            _wait_for_end(jobs)
             signal_each(everything, signal.SIGKILL)
             if self.vcsd is not None:
                 self.vcsd.wait()
+            _wait_for_end(everything)  # one that is ending has no environment any more, and its files are open still
 
     def log(self) -> str:
         return (self.root / "vcsd.log").read_text()
@@ -153,6 +152,12 @@ def is_ours(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return b"vcsctl.vcsd.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
+
+
+def _wait_for_end(pids: list[int]) -> None:
+    give_up = time.monotonic() + 5
+    while any(_is_alive(pid) for pid in pids) and time.monotonic() < give_up:
+        time.sleep(0.002)
 
 
 def _is_alive(pid: int) -> bool:
