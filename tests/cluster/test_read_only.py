@@ -1,8 +1,11 @@
-"""A disk that turns itself read-only under a run, as after an error of its medium."""
+"""A disk that turns itself read-only under a run, as after an error of its medium; and one that lets no command end."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +21,7 @@ PROOF_S = 1.0
 
 
 class Disk:
-    """A file system of its own for the shared directory."""
+    """A file system of its own for one directory."""
 
     def __init__(self, point: Path) -> None:
         self.point = point
@@ -48,8 +51,8 @@ class Disk:
 
 
 @contextmanager
-def own_disk(cell: Cell) -> Iterator[Disk]:
-    disk = Disk(cell.shared)
+def own_disk(cell: Cell, point: Path) -> Iterator[Disk]:
+    disk = Disk(point)
     try:
         yield disk
     finally:
@@ -65,7 +68,7 @@ def test_a_disk_that_turns_read_only_stops_the_run_at_once_and_records_it_once_i
     manual = "schedule: periodical\nperiod: 60\nenabled: false\n"
     cell.unit("stops", f"{manual}groups: [g]\nexec: {witness.command('g', 60, 'deaf')}\n")
     cell.unit("goes-on", f"{manual}on_storage_loss: continue\nexec: {witness.command('', 4)}\n")
-    with own_disk(cell) as disk:
+    with own_disk(cell, cell.shared) as disk:
         cell.start()
         cell["a"].request("stops", "goes-on")
         cell["a"].until(lambda: len(witness.begun()) == 2, "both have begun")
@@ -89,3 +92,46 @@ def test_a_disk_that_turns_read_only_stops_the_run_at_once_and_records_it_once_i
         assert [row["outcome"] for row in cell["a"].history("stops")] == ["lost"]
         assert [row["outcome"] for row in cell["a"].history("goes-on")] == ["lost"], "its end could not be written down"
         assert not broken_promises(witness, cell.shared, time.monotonic(), [], [])
+
+
+def test_a_command_that_kill_does_not_end_is_looked_at_less_and_less_often(cell_of: CellOf, tmp_path: Path) -> None:
+    cell = cell_of("a")
+    node, point = cell["a"], tmp_path / "written by the command"
+    point.mkdir()
+    command = json.dumps(["/bin/sh", "-c", f"trap '' TERM; exec touch '{point}/x'"])
+    times = "period: 60\ntimeout: 1s\nstop_timeout: 1s\n"
+    cell.unit("stuck", f"schedule: periodical\nenabled: false\n{times}exec: {command}\n")
+    with own_disk(cell, point):
+        subprocess.run(
+            ["fsfreeze", "--freeze", str(point)], check=True
+        )  # who writes there waits, whatever signal comes
+        try:
+            cell.start()
+            node.request("stuck")
+            node.until(lambda: list(cell.shared.glob("state/stuck/*.started")), "it is started")
+            (started,) = cell.shared.glob("state/stuck/*.started")
+            runner = json.loads(started.read_text())["pid"]
+            node.until(lambda: any(map(_has_got_kill, _children(runner))), "the command has got KILL")
+            node.until(lambda: _sleeps_on(runner, 0.3), "its runner no longer looks at it fifty times a second", 15)
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", str(point)], check=True)
+        node.until(lambda: node.history("stuck"), "its end is on record")
+    assert [row["cause"] for row in node.history("stuck")] == ["timeout"]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _status(pid: int, pattern: str) -> list[str]:
+    return re.findall(pattern, Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+
+
+def _has_got_kill(pid: int) -> bool:
+    return any(int(pending, 16) >> (signal.SIGKILL - 1) & 1 for pending in _status(pid, r"^...Pnd:\s*(\w+)"))
+
+
+def _sleeps_on(pid: int, seconds: float) -> bool:
+    before = _status(pid, "^voluntary_ctxt_switches:.*")
+    time.sleep(seconds)
+    return _status(pid, "^voluntary_ctxt_switches:.*") == before

@@ -59,6 +59,11 @@ def note(text: str) -> None:
         os.write(2, f"vcs: {text}\n".encode())
 
 
+def kill_pause_s(since_s: float) -> float:
+    """What KILL does not end, since it waits for a dead mount, is looked at less and less often."""
+    return min(1.0, max(LOOK_AGAIN_S, since_s / 10))
+
+
 class BaseRunner:
     """The state of one run in progress, and what is the same for every kind."""
 

@@ -19,7 +19,7 @@ from vcsctl.domain.run import End, StopRequest, to_text
 from vcsctl.domain.unit import Daemon, Health, Probe
 from vcsctl.errors import StorageError
 from vcsctl.runners import base, spawn
-from vcsctl.runners.base import LOOK_AGAIN_S, BaseRunner, Job
+from vcsctl.runners.base import LOOK_AGAIN_S, BaseRunner, Job, kill_pause_s
 from vcsctl.runners.daemon_log import DaemonLog
 from vcsctl.runners.daemon_machine import DaemonMachine
 from vcsctl.runners.life import Commands, Life
@@ -286,9 +286,9 @@ class Runner(BaseRunner):
             elif not preparing.is_slow:
                 moments.append(preparing.began_s + _PREPARED_WITHIN_S)
         elif self.machine.status is not None:
-            return _kill_pause_s(now_s - self.machine.over_s)
+            return kill_pause_s(now_s - self.machine.over_s)
         elif self.life.kill_at_s is not None and now_s >= self.life.kill_at_s:
-            return _kill_pause_s(now_s - self.life.kill_at_s)
+            return kill_pause_s(now_s - self.life.kill_at_s)
         elif self.fenced == "kill":
             return LOOK_AGAIN_S
         else:
@@ -348,8 +348,3 @@ class Runner(BaseRunner):
 
     def _note(self, text: str) -> None:
         base.note(f"{to_text(self.machine.now().replace(microsecond=0))} {text}")
-
-
-def _kill_pause_s(since_s: float) -> float:
-    """What KILL does not end, since it waits for a dead mount, is looked at less and less often."""
-    return min(1.0, max(LOOK_AGAIN_S, since_s / 10))

@@ -14,7 +14,7 @@ from vcsctl.domain import fencing
 from vcsctl.domain.run import End
 from vcsctl.domain.unit import TimedUnit
 from vcsctl.runners import linux, spawn
-from vcsctl.runners.base import LOOK_AGAIN_S, BaseRunner, Job
+from vcsctl.runners.base import LOOK_AGAIN_S, BaseRunner, Job, kill_pause_s
 from vcsctl.runners.machine import Machine
 
 # Until a command has lived this long no thread watches over it: most are over sooner.
@@ -99,11 +99,11 @@ class Runner(BaseRunner):
         """How long nothing needs to be done unless something happens."""
         assert self.started_s is not None
         now_s, job = self.machine.monotonic(), self.job
-        if (
-            self.machine.status is not None
-            or (self.stopping and now_s >= self.stopping.kill_at_s)
-            or self.fenced == "kill"
-        ):
+        if self.machine.status is not None:
+            return kill_pause_s(now_s - self.machine.over_s)
+        if self.stopping and now_s >= self.stopping.kill_at_s:
+            return kill_pause_s(now_s - self.stopping.kill_at_s)
+        if self.fenced == "kill":
             return LOOK_AGAIN_S
         moments = [now_s + 3600.0, *self._fencing_moments(now_s)]
         if self.stopping:
