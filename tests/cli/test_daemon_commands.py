@@ -158,6 +158,28 @@ def test_a_reload_that_fails_is_told(site: Site, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.partition(",")[0]) == (0, f"{key}: reloaded"), done
 
 
+def test_a_reload_ordered_while_another_is_under_way_is_one_of_its_own(site: Site, tmp_path: Path) -> None:
+    key, begun, go = f"radius@{os.uname().nodename}", tmp_path / "begun", tmp_path / "go"
+    script = f"echo >> {begun}; n=$(wc -l < {begun}); until test -e {go}$n; do sleep 0.02; done; test $n = 1"
+    site.unit("radius", f'schedule: daemon\nreload: {{exec: [/bin/sh, -c, "{script}"]}}\nexec: [/bin/sleep, "600"]\n')
+    site.start()
+    site.until(lambda: states(site, "radius").get(os.uname().nodename) == "up", "it is up")
+    command, asked = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(site.root), "reload", "radius"], []
+    for count in (1, 2):
+        asked.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        site.until(
+            lambda count=count: (site.root / "vcsd.log").read_text().count("is told to reload") == count,
+            f"{count} are taken up",
+        )  # type: ignore[misc]
+        site.until(begun.exists, "the first is under way")
+    Path(f"{go}1").touch()
+    output = asked[0].communicate(timeout=60)[0]
+    assert (asked[0].returncode, output.partition(",")[0]) == (0, f"{key}: reloaded")
+    Path(f"{go}2").touch()
+    error = asked[1].communicate(timeout=60)[1]
+    assert (asked[1].returncode, error) == (1, f"vcsctl: {key}: not reloaded: exited with code 1\n")
+
+
 def test_reload_reaches_the_process_and_keeps_it(site: Site, tmp_path: Path) -> None:
     script = f'trap "echo again >> {tmp_path}/seen" USR1; echo up > {tmp_path}/seen; while :; do sleep 0.05; done'
     site.unit("radius", f"schedule: daemon\nreload: {{signal: USR1}}\nexec: [/bin/sh, -c, '{script}']\n")

@@ -212,6 +212,18 @@ def test_reload_by_a_command(rig: Rig) -> None:
     rig.until(lambda: (told := rig.told()) and told.last_reload == "reloaded", "it is reloaded")
 
 
+def test_a_reload_asked_for_while_one_is_under_way_follows_it(rig: Rig) -> None:
+    script = f"cd {rig.root}; echo begun >> seen; until test -e go; do sleep 0.02; done; echo over >> seen"
+    rig.start("/bin/sleep", "1000", reload={"exec": ("/bin/sh", "-c", script)})
+    rig.until_phase("up")
+    rig.signal(signal.SIGUSR2)
+    rig.until(lambda: rig.written("seen") == ["begun"], "the first is under way")
+    rig.signal(signal.SIGUSR2)
+    (rig.root / "go").touch()
+    rig.until(lambda: rig.written("seen") == ["begun", "over"] * 2, "a second one followed")
+    rig.until(lambda: (told := rig.told()) and (told.reload_begun, told.reload_over) == (2, 2), "both are told")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_a_daemon_of_another_user_can_say_that_it_is_ready(rig: Rig) -> None:
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin")  # this one may lie where others may not look

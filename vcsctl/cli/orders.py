@@ -179,19 +179,24 @@ def until_up(context: Context, unit: Daemon, ordered: Ordered) -> str:
 
 
 def until_reloaded(context: Context, unit: Daemon, ordered: Ordered) -> str:
-    """A command that reloads is waited for, and a daemon that says of itself that it reloads; why it is not done."""
+    """A command that reloads is waited for, and a daemon that says of itself that it reloads; why it is not done.
+    One that began before the order does not count: it may have read what is old by now."""
     key, before = ordered.before.key, ordered.before.told
     assert before is not None, "only what runs is reloaded"
-    give_up_s = time.monotonic() + unit.start_timeout + _TOLD_WITHIN_S
+    patience_s = unit.start_timeout * (2 if before.phase == "reloading" else 1)
+    give_up_s = time.monotonic() + patience_s + _TOLD_WITHIN_S
     while (told := told_of(context, ordered.before)) is not None and told.run_id == before.run_id:
-        is_done = told.last_reload_at != before.last_reload_at and told.phase != "reloading"
+        is_new = told.reload_over > before.reload_begun or (
+            not told.reload_over and told.last_reload_at != before.last_reload_at
+        )
+        is_done = is_new and (told.phase != "reloading" or told.reload_begun > told.reload_over)  # that is the next
         if is_done and told.last_reload.startswith("not reloaded"):
             return told.last_reload
         if is_done or (told.began_at != before.began_at and told.phase == "up"):
             show(f"{key}: {'reloaded' if is_done else 'has started anew meanwhile'}, process {told.pid}")
             return ""
         if time.monotonic() > give_up_s:
-            return f"not reloaded within {unit.start_timeout:g} s; it is {told.phase}"
+            return f"not reloaded within {patience_s:g} s; it is {told.phase}"
         time.sleep(LOOK_S)
     return "has ended meanwhile; `vcsctl history` says how"
 

@@ -21,7 +21,8 @@ class DaemonState:
     """One run of a daemon as its runner sees it now. For display and for who waits; it decides nothing of safety.
 
     `pid` is the main process, 0 while there is none; `since` is when this phase began, `began_at` when that process
-    was started. `restarts` counts the processes after the first. `says` is the daemon's own STATUS=.
+    was started. `restarts` counts the processes after the first. `says` is the daemon's own STATUS=. Reloads are
+    numbered from 1: the last that has begun, and the last that is over, which `last_reload` is of.
     """
 
     run_id: str
@@ -45,6 +46,8 @@ class DaemonState:
     runner_started: int = 0  # in clock ticks since boot: with the pid it names the runner once and for all
     cpu_s: float | None = None  # these two are added by vcsd when it publishes
     memory_kib: int | None = None
+    reload_begun: int = 0
+    reload_over: int = 0  # an older version's runner numbers none
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,9 +221,6 @@ class Runner(BaseRunner):
                 self.give_up = decision
 
     def _mind_life(self, life: Life) -> None:
-        if life.ready and self.reload_wanted and not life.is_stopping:
-            self.reload_wanted = False
-            life.reload()
         was_stopping = life.is_stopping
         life.mind()
         if life.ready and not self.was_ready:
@@ -231,10 +228,20 @@ class Runner(BaseRunner):
             self._note("ready")
         if life.failed and not was_stopping:
             self._note(f"{life.failed[1]}; stopping the process")
-        if life.reloaded is not None:
-            self.shown = replace(self.shown, last_reload=life.reloaded, last_reload_at=self.machine.now())
-            self._note(life.reloaded)
-            life.reloaded = None
+        self._note_reload(life)
+        if self.reload_wanted and life.can_reload:
+            self.reload_wanted = False
+            self.shown = replace(self.shown, reload_begun=self.shown.reload_begun + 1)
+            life.reload()
+            self._note_reload(life)
+
+    def _note_reload(self, life: Life) -> None:
+        if life.reloaded is None:
+            return
+        now, number = self.machine.now(), self.shown.reload_begun
+        self.shown = replace(self.shown, last_reload=life.reloaded, last_reload_at=now, reload_over=number)
+        self._note(life.reloaded)
+        life.reloaded = None
 
     def _take_messages(self) -> None:
         for message in self.machine.take_messages():

@@ -141,6 +141,11 @@ class Life:
 
     # Reload.
 
+    @property
+    def can_reload(self) -> bool:
+        """Not while a command of an earlier one is under way, which may have read what is old by now."""
+        return self.ready and not self.is_stopping and self._reload is None
+
     def reload(self) -> None:
         """Begins it; `reloaded` tells how it went."""
         how = self._unit.reload
@@ -149,12 +154,13 @@ class Life:
         elif how.signal is not None:
             self._machine.signal_main(getattr(signal, f"SIG{how.signal}"))
             self.reloaded = f"reloaded by SIG{how.signal}"
-        elif self._reload is None:
+        else:
             by_s = self._machine.monotonic() + self._unit.start_timeout
             command = self._commands.reload
             if isinstance(command, Command):
                 command = replace(command, environment=command.environment | {"MAINPID": str(self._machine.main)})
             self._reload = Question(self._machine, Probe(exec=how.exec), command, by_s)
+            self._mind_reload()
 
     def _mind_reload(self) -> None:
         if self._reload is not None and (answer := self._reload.answer()) is not None:
