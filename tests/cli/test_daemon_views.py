@@ -18,8 +18,9 @@ from sites import Site
 
 from vcsctl.domain.daemon import DaemonState, Order
 from vcsctl.domain.history import Row
+from vcsctl.domain.run import Claim
 from vcsctl.domain.unit import Daemon, Health, Reload, Unit, from_plain, key_of, to_plain
-from vcsctl.store import cell, daemons, history, nodes
+from vcsctl.store import cell, daemons, history, nodes, state
 from vcsctl.store.nodes import NodeState, NodeUnits
 from vcsctl.store.paths import Paths
 
@@ -207,6 +208,22 @@ radius@a on a: up since TIME
     assert answer["log_lines"]["radius@a"][0] == "line 11"
     one = answer["services"][0]["instances"][0]
     assert (one["pid"], one["restarts"], one["says"], one["healthy"]) == (4711, 3, "serving 7 switches", False)
+
+
+def test_what_of_a_changed_unit_counts_only_after_a_restart_is_said(disk: Files) -> None:
+    claim = Claim("watcher", 1, "watcher", "a", "daemon", "wanted", unit=to_plain(WATCHER))
+    draft = state.draft_claim(disk.paths, claim)
+    draft.link()
+    draft.discard()
+    told = disk.told("watcher", "a")
+    disk.tell_here(told)
+    disk.publish("a", told)
+    sentence = "its unit changed since (restart, health); in force after `vcsctl restart watcher`\n"
+    for command in ("status", "why"):
+        assert "changed since" not in disk.shown(command, "watcher")
+    disk.declare(replace(WATCHER, health=None, restart="never", title="Other"))
+    for command in ("status", "why"):
+        assert f"  {sentence}" in disk.shown(command, "watcher")
 
 
 def test_while_the_share_is_away_status_says_what_the_runners_here_tell(disk: Files) -> None:

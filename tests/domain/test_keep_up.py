@@ -15,7 +15,19 @@ from vcsctl.domain.decision import DaemonFacts, Decision, Idle, KeyView, Recover
 from vcsctl.domain.keep_up import PAUSE, STAYS_FOR
 from vcsctl.domain.reconcile import decide
 from vcsctl.domain.run import CAUSES, Claim, End, StopRequest
-from vcsctl.domain.unit import Daemon, Periodical, from_plain, seen_changes, to_plain
+from vcsctl.domain.unit import (
+    HEEDED_BY_THE_RUNNER,
+    SEEN_BY_THE_PROCESS,
+    Daemon,
+    Health,
+    Periodical,
+    Probe,
+    from_plain,
+    keys_of,
+    late_changes,
+    seen_changes,
+    to_plain,
+)
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -80,6 +92,11 @@ TABLE: list[tuple[str, KeyView, tuple[Any, ...]]] = [
      ("stop", "its unit changed: exec, environment", True)),
     ("lives, another title", replace(LIVE, unit=replace(UNIT, title="Other", stop_timeout=3.0, restart="never")),
      ("idle", None)),
+    ("lives, its process finds a socket to notify", replace(LIVE, unit=replace(UNIT, ready="notify")),
+     ("stop", "its unit changed: ready", True)),
+    ("lives, its process finds a watchdog", replace(LIVE, unit=replace(UNIT, watchdog=9.0)),
+     ("stop", "its unit changed: watchdog", True)),
+    ("lives, another way to ask it", replace(LIVE, unit=replace(UNIT, ready=Probe(after=1.0))), ("idle", None)),
     ("lives, holds a group nobody declares", replace(LIVE, run=claim(groups=("lan",))),
      ("stop", "its unit changed: groups", True)),
     ("lives, the nodes disagree about groups", replace(LIVE, unit=GROUPED, groups=("lan", "wan")), ("idle", None)),
@@ -182,3 +199,23 @@ def test_a_unit_that_was_on_record_is_the_unit_it_was(changed: str) -> None:
     assert seen_changes(back, unit) == ()
     after = replace(unit, **{changed: values[changed]})
     assert seen_changes(back, after) == ((changed,) if changed not in ("groups", "title", "log_keep") else ())
+
+
+@pytest.mark.parametrize(
+    ("changed", "late"),
+    [
+        pytest.param({"health": Health(tcp="127.0.0.1:1"), "restart": "never"}, ("restart", "health"), id="its runner"),
+        pytest.param({"ready": Probe(after=2.0), "stop_timeout": 3.0}, ("stop_timeout", "ready"), id="asked otherwise"),
+        pytest.param({"title": "Other", "groups": ("lan",), "enabled": False}, (), id="no business of the run"),
+        pytest.param({"health": Health(tcp="127.0.0.1:1"), "nice": 3}, (), id="it is restarted anyway"),
+        pytest.param({"watchdog": 3.0}, (), id="its process sees it"),
+    ],
+)
+def test_what_counts_from_the_next_run_on(changed: dict[str, Any], late: tuple[str, ...]) -> None:
+    assert late_changes(UNIT, replace(UNIT, **changed)) == late
+
+
+def test_each_key_of_a_daemon_restarts_it_or_counts_later_or_concerns_no_run() -> None:
+    """A new key is to be put where it belongs."""
+    no_run = {"schedule", "title", "description", "provider", "enabled", "nodes", "groups", "run_on"}
+    assert set(keys_of("daemon")) == no_run | set(SEEN_BY_THE_PROCESS) | {"watchdog"} | set(HEEDED_BY_THE_RUNNER)

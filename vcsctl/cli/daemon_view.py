@@ -82,9 +82,12 @@ def faults(name: str, instances: Sequence[Instance]) -> Iterator[str]:
             yield f"{name} is not healthy{where}: {one.told.health_why}"
 
 
-def details(instance: Instance, log_here: str) -> Iterator[str]:
-    """All that is known of one, a fact a line. `log_here`: the path of its log, if that is on this machine."""
+def details(instance: Instance, log_here: str, changed: str = "") -> Iterator[str]:
+    """All that is known of one, a fact a line. `log_here`: the path of its log, if that is on this machine; `changed`:
+    what of its unit does not count yet."""
     yield f"{instance.key}{f' on {instance.node}' if instance.node else ''}: {sentence(instance)}"
+    if changed:
+        yield f"  {changed}"
     told, last = instance.told, instance.last
     if told is not None:
         now = datetime.now(UTC)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from vcsctl.cli.daemons import Instance
+from vcsctl.cli.orders import cell_of
 from vcsctl.cli.overview import Overview
+from vcsctl.cli.tables import listed
 from vcsctl.cli.targets import places
 from vcsctl.domain.decision import Decision
 from vcsctl.domain.effective import fitting
 from vcsctl.domain.reconcile import decide
-from vcsctl.domain.unit import Daemon, from_plain, schedule_of
+from vcsctl.domain.unit import Daemon, from_plain, late_changes, schedule_of
 from vcsctl.store import state
 from vcsctl.store.paths import Paths
 from vcsctl.store.state import KeyState
@@ -57,3 +59,23 @@ def of_daemon(overview: Overview, name: str, one: Instance, paths: Paths) -> tup
     view = observer.view(service, found, overview.pending.get(one.key), groups, live=one.told is not None)
     view = replace(view, daemon=facts, live=view.live or one.key in overview.running)
     return found, decide(view, datetime.now(UTC))
+
+
+def changed_since(overview: Overview, name: str, one: Instance) -> str:
+    """Which keys its live run does not go by yet, as a sentence. Empty also where that is not known here: the claim of
+    one that needs no share lies on its own node."""
+    service = service_seen(overview, name, one.key)
+    paths = cell_of(overview.context, service.unit, one.node)
+    if paths is None or one.told is None or one.state == "unknown":
+        return ""
+    found = state.read_key(paths, one.key, overview.faults).run
+    if found is None or found.value.run_id != one.told.run_id:
+        return ""
+    try:
+        before = from_plain(found.value.unit or {})
+    except (KeyError, TypeError, ValueError):  # of another version
+        return ""
+    if not isinstance(before, Daemon) or not isinstance(service.effective, Daemon):
+        return ""
+    changes = late_changes(before, service.effective)
+    return f"its unit changed since ({listed(changes)}); in force after `vcsctl restart {name}`" if changes else ""

@@ -110,6 +110,8 @@ def _at_rest_here(context: Context, name: str | None) -> Iterator[Instance]:
 
 
 def _details(overview: Overview, line: Line, instances: Sequence[Instance]) -> None:
+    from vcsctl.cli.decisions import changed_since  # here, since what it loads would delay the table of all services
+
     if line.kind != NO_KIND:
         if line.title or line.description:
             show(": ".join(filter(None, (line.title, line.description))))
@@ -117,7 +119,8 @@ def _details(overview: Overview, line: Line, instances: Sequence[Instance]) -> N
     for note in line.notes:
         show(note)
     for instance in instances:
-        for text in daemon_view.details(instance, _log_here(overview, instance)):
+        changed = changed_since(overview, line.name, instance)
+        for text in daemon_view.details(instance, _log_here(overview, instance), changed):
             show(text)
     keys = overview.keys(line.name)
     if keys != [line.name] and not instances:

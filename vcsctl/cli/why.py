@@ -11,7 +11,7 @@ import click
 from vcsctl.cli.context import Context, in_time, show
 from vcsctl.cli.daemon_view import sentence
 from vcsctl.cli.daemons import Instance
-from vcsctl.cli.decisions import of_daemon, service_seen
+from vcsctl.cli.decisions import changed_since, of_daemon, service_seen
 from vcsctl.cli.orders import cell_of
 from vcsctl.cli.overview import Overview, outdated_notes
 from vcsctl.cli.tables import local, value_text
@@ -135,6 +135,8 @@ def _decided(overview: Overview, name: str, one: Instance) -> Iterator[str]:
     blocked = overview.waits_for(one.key) if isinstance(decision, Start | Wait) else ""
     lacking = f"program missing: {one.why}" if one.state == "program missing" else ""
     yield f"now: {'; '.join(dict.fromkeys(filter(None, (decision.why, lacking or blocked))))}"
+    if changed := changed_since(overview, name, one):
+        yield changed
 
 
 def _facts(overview: Overview, name: str, key: str) -> Iterator[str]:

@@ -260,14 +260,34 @@ def stops_on_storage_loss(unit: Unit, taken: Collection[str]) -> bool:
 
 
 # What the process of a daemon sees: when none of it changes, a changed unit restarts nothing.
-_SEEN_BY_THE_PROCESS = (
+SEEN_BY_THE_PROCESS = (
     *("exec", "user", "group", "working_directory", "umask", "environment", "environment_files", "nice", "limits"),
+)
+# What its runner goes by, which keeps the unit that the run began with.
+HEEDED_BY_THE_RUNNER = (
+    *("timeout", "stop_timeout", "stop_signal", "on_storage_loss", "restart", "restart_delay", "restart_max_delay"),
+    *("start_limit", "start_timeout", "ready", "health", "reload", "log_size", "log_keep"),
 )
 
 
 def seen_changes(before: Unit, after: Unit) -> tuple[str, ...]:
     """The keys by which the processes of two units of one service can tell them apart."""
-    return tuple(key for key in _SEEN_BY_THE_PROCESS if getattr(before, key) != getattr(after, key))
+    then, now = _seen(before), _seen(after)
+    return tuple(key for key in now if then.get(key) != now[key])
+
+
+def _seen(unit: Unit) -> dict[str, object]:
+    found: dict[str, object] = {key: getattr(unit, key) for key in SEEN_BY_THE_PROCESS}
+    if isinstance(unit, Daemon):  # by NOTIFY_SOCKET and WATCHDOG_USEC
+        found |= {"ready": unit.ready == "notify", "watchdog": unit.watchdog}
+    return found
+
+
+def late_changes(before: Daemon, after: Daemon) -> tuple[str, ...]:
+    """The keys whose change counts for a live run only when it is restarted; none where others restart it anyway."""
+    if seen_changes(before, after):
+        return ()
+    return tuple(key for key in HEEDED_BY_THE_RUNNER if getattr(before, key) != getattr(after, key))
 
 
 def needs_no_share(unit: Unit) -> bool:
