@@ -268,13 +268,33 @@ def test_a_run_that_cannot_begin_is_tried_again_and_said_once(site: Site) -> Non
     (site.root / "var/log/vcs").write_text("a file where the logs should go")
     site.start()
     site.vcsctl("run", "job")
-    site.until(lambda: "before it could begin" in site.vcsctl("status").stdout, "status says why nothing runs")
+    sentence = f"job.1: its log {site.root}/var/log/vcs/job/job.1.log cannot be opened: not a directory; tried again"
+    site.until(lambda: sentence in site.vcsctl("status").stdout, "status says why nothing runs")
     (site.root / "var/log/vcs").unlink()
     site.until(lambda: site.history("job"), "it runs as soon as it can")
     assert [row["outcome"] for row in site.history("job")] == ["ok"]
     log = (site.root / "vcsd.log").read_text()
-    assert log.count("before it could begin") == 1
-    site.until(lambda: "before it could begin" not in site.vcsctl("status").stdout, "the fault is over", 15)
+    assert log.count(sentence) == 1
+    assert "Traceback" not in log
+    site.until(lambda: sentence not in site.vcsctl("status").stdout, "the fault is over", 15)
+
+
+def test_a_link_in_the_place_of_a_daemons_log_is_not_followed_and_named(site: Site, tmp_path: Path) -> None:
+    key = f"radius@{os.uname().nodename}"
+    log, target = site.root / f"var/log/vcs/radius/{key}.log", tmp_path / "target"
+    log.parent.mkdir(parents=True)
+    log.symlink_to(target)
+    site.unit("radius", "schedule: daemon\nexec: [/bin/sleep, 1000]\n")
+    site.start()
+    sentence = (
+        f"its log {log} cannot be opened: too many levels of symbolic links (a link is not followed); tried again"
+    )
+    site.until(lambda: sentence in site.vcsctl("status").stdout, "status says why nothing runs")
+    log.unlink()
+    site.until(lambda: "radius" in site.vcsctl("status").stdout and log.exists(), "it runs as soon as it can")
+    said = (site.root / "vcsd.log").read_text()
+    assert (said.count(sentence), said.count("Traceback")) == (1, 0)
+    assert not target.exists()
 
 
 def test_sighup_reloads(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import traceback
@@ -14,6 +15,7 @@ from vcsctl.runners import daemon, linux, oneshot
 from vcsctl.runners.base import Job, note
 from vcsctl.runners.daemon_machine import DaemonMachine
 from vcsctl.runners.machine import Machine
+from vcsctl.runners.supervise import LOG_FAULT
 
 _INTERNAL_ERROR = 70
 _HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -62,8 +64,10 @@ def _leave_vcsd(job: Job) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.setsid()
-    os.makedirs(os.path.dirname(job.log), exist_ok=True)
-    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    try:
+        log = _open_log(job.log)
+    except OSError as error:  # vcsd says it, since it knows whether it was said before
+        os._exit(LOG_FAULT + (error.errno or 0))
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)
     os.dup2(log, 1)
@@ -74,3 +78,9 @@ def _leave_vcsd(job: Job) -> None:
         lowest = kept + 1
     os.closerange(lowest, os.sysconf("SC_OPEN_MAX"))
     linux.become_subreaper()
+
+
+def _open_log(path: str) -> int:
+    with contextlib.suppress(FileExistsError):  # where that is no folder, opening the log fails
+        os.makedirs(os.path.dirname(path))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)

@@ -7,6 +7,7 @@ what it left is dead. Starts nothing; records no outcome.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -17,6 +18,8 @@ from datetime import datetime
 from vcsctl.domain.run import Claim
 from vcsctl.runners import cgroups, linux
 from vcsctl.store.locks import Grant
+
+LOG_FAULT = 128  # the exit code of a runner that cannot open its log, the errno added to it
 
 
 @dataclass(slots=True)
@@ -31,6 +34,16 @@ class Run:
     cgroup: str | None = None
     gone: bool = False  # the runner is no more
     status: int = 0
+    log: str = ""
+
+    def never_began(self) -> str:
+        """Why its runner ended before it could begin."""
+        code = os.waitstatus_to_exitcode(self.status)
+        if (number := code - LOG_FAULT) > 0:
+            link = " (a link is not followed)" if number == errno.ELOOP else ""
+            return f"its log {self.log} cannot be opened: {os.strerror(number).lower()}{link}"
+        how = f"was killed by signal {linux.signal_name(-code)}" if code < 0 else f"ended with code {code}"
+        return f"its runner {how} before it could begin; see to its log {self.log} and to the shared directory"
 
     def close(self) -> None:
         if self.grant:

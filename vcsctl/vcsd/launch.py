@@ -343,7 +343,7 @@ class Launcher:
         job = Job(self.paths, claim, unit, grant, fences, log, self.boot_id, fence_after_s, cgroup, self.daemons)
         pid = self.start_runner(job)
         steps.reached("runner forked")
-        self.runs.add(Run(claim, self.clocks.now(), pid, grant.keep(), None, cgroup))
+        self.runs.add(Run(claim, self.clocks.now(), pid, grant.keep(), None, cgroup, log=log))
 
     def cgroup_of(self, claim: Claim) -> str | None:
         return cgroups.path_for(self.cgroup_base, claim.run_id) if self.cgroup_base else None

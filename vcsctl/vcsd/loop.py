@@ -4,7 +4,6 @@ number of units. Everything it keeps in memory can be found again in the shared 
 from __future__ import annotations
 
 import contextlib
-import os
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,6 @@ from vcsctl.domain.reconcile import arrange, decide
 from vcsctl.domain.run import SlotsEntry, is_lock
 from vcsctl.domain.unit import Daemon
 from vcsctl.errors import StorageError
-from vcsctl.runners import linux
 from vcsctl.runners.supervise import Run, Runs
 from vcsctl.store import queue, records, state
 from vcsctl.store.overrides import OverridesReader
@@ -345,10 +343,7 @@ class Loop:
 
     def _never_began(self, run: Run) -> None:
         """Its claim is started again, but not in a hurry: what kept it from beginning may take its time."""
-        code = os.waitstatus_to_exitcode(run.status)
-        how = f"was killed by signal {linux.signal_name(-code)}" if code < 0 else f"ended with code {code}"
-        log = f"see to {self.config.log_dir} and to the shared directory"
-        self._fault(run.claim.key, f"{run.claim.run_id}: its runner {how} before it could begin; tried again; {log}")
+        self._fault(run.claim.key, f"{run.claim.run_id}: {run.never_began()}; tried again")
         self.dirty.discard(run.claim.key)
 
     def _record_ended(self) -> None:
