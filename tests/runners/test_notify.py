@@ -78,6 +78,26 @@ def test_a_daemon_that_changes_its_user_by_itself_can_say_that_it_is_ready(rig: 
         rig.until_over()
 
 
+def test_a_socket_that_was_removed_is_there_again_for_the_next_process(rig: Rig) -> None:
+    rig.start(*rig.script(SAY + 'say("READY=1")\nuntil("never")'), ready="notify", restart_delay=0.01)
+    first = rig.until_phase("up")
+    (Path(rig.daemons) / "d.1.notify").unlink()
+    os.kill(first.pid, signal.SIGKILL)
+    rig.until(lambda: (told := rig.told()) and told.restarts == 1 and told.phase == "up", "it is up again")
+
+
+def test_a_socket_that_vanishes_while_a_start_is_prepared_is_named(rig: Rig) -> None:
+    answer = rig.root / "environment"
+    os.mkfifo(answer)
+    rig.start("/bin/sleep", "1000", ready="notify", restart="never", environment_files=(str(answer),))
+    address = Path(rig.daemons) / "d.1.notify"
+    rig.until(address.exists, "it listens")
+    rig.until(lambda: "does not answer" in rig.said(), "its start waits")
+    address.unlink()
+    answer.write_text("")
+    assert rig.until_over().why == f"cannot start it: {address}: no such file or directory; restart: never"
+
+
 def test_a_flood_of_messages_holds_up_neither_a_childs_end_nor_a_stop(rig: Rig) -> None:
     rig.start(*rig.script(SAY + 'say("READY=1")\nuntil("never")'), ready="notify", restart_delay=0.01)
     first = rig.until_phase("up")

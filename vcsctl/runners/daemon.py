@@ -79,8 +79,6 @@ class Runner(BaseRunner):
         self.started_at = self.machine.now()
         if not self._record_start():
             return  # an outcome is on record: this claim is over
-        if self.unit.ready == "notify" or self.unit.watchdog is not None:
-            self.address = self.machine.listen(self.job.daemons, self.job.claim.run_id)
         end = self._keep_up()
         self._note(f"the run is over: {end.why}")
         self._tell()
@@ -138,9 +136,11 @@ class Runner(BaseRunner):
                 preparing.found = error
 
         try:
+            if self.unit.ready == "notify" or self.unit.watchdog is not None:
+                self.address = self.machine.listen(self.job.daemons, self.job.claim.run_id)
             self.machine.prepare_beside(work)
-        except RuntimeError as error:  # as many threads as there may be
-            preparing.found = spawn.CannotStartError(f"cannot prepare its start: {error}")
+        except (OSError, RuntimeError) as error:  # RuntimeError: as many threads as there may be
+            preparing.found = spawn.CannotStartError(f"cannot prepare its start: {_reason(error)}")
 
     def _mind_preparing(self, preparing: _Preparation) -> None:
         if preparing.found is not None:
@@ -165,7 +165,8 @@ class Runner(BaseRunner):
             self.life = Life(self.machine, self.unit, commands)
         except (spawn.CannotStartError, OSError) as error:
             self.proofs.watch(fencing.proof_period(self.job.fence_after_s))  # a stop must be seen, and the locks proved
-            self._after(Exit("cannot-start", str(error), began_s, self.machine.monotonic()))
+            why = f"cannot start it: {_reason(error)}" if isinstance(error, OSError) else str(error)
+            self._after(Exit("cannot-start", why, began_s, self.machine.monotonic()))
             return
         if self.starts == 0:
             steps.reached("command started")
@@ -355,3 +356,9 @@ class Runner(BaseRunner):
 
     def _note(self, text: str) -> None:
         base.note(f"{to_text(self.machine.now().replace(microsecond=0))} {text}")
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    return (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error)).lower()

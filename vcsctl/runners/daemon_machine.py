@@ -169,7 +169,11 @@ class DaemonMachine(Machine):
     # Messages.
 
     def listen(self, folder: str | None, run_id: str) -> str:
-        self._listener = Listener(folder, run_id)
+        """While no process of the daemon is there; anew where the socket's name was removed."""
+        if self._listener is None or not self._listener.is_there():
+            if self._listener is not None:
+                self._listener.close()
+            self._listener = Listener(folder, run_id)
         return self._listener.address
 
     def admit(self, command: spawn.Command) -> None:

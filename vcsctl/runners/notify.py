@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 import struct
 from dataclasses import dataclass
 
@@ -73,6 +74,12 @@ class Listener:
         name = f"vcs/{run_id[:60]}/{os.urandom(6).hex()}"
         self._socket.bind(f"\0{name}")
         return f"@{name}"
+
+    def is_there(self) -> bool:
+        """Whether its name still leads to a socket."""
+        with contextlib.suppress(OSError):
+            return self._path is None or stat.S_ISSOCK(os.lstat(self._path).st_mode)
+        return False
 
     def admit(self, user: int) -> None:
         """Before a process of that user is started. Of an abstract name the kernel keeps no owner."""
