@@ -3,6 +3,7 @@ helpers beside it, messages, the log. Decides nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -117,7 +118,11 @@ class DaemonMachine(Machine):
             helper.fault = spawn.Beginning(pid, helper.descriptor).fault()
 
     def signal_main(self, number: int) -> None:
-        linux.kill(self._command, number)
+        if self._foreign is None:
+            linux.kill(self._command, number)
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(self._foreign, number)  # collected by its parent, its pid may be another's
 
     def signal_everything(self, number: int) -> None:
         members = cgroups.members(self.cgroup) if self.cgroup else linux.descendants_of(os.getpid())
