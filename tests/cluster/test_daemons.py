@@ -14,7 +14,7 @@ from witness import Witness, broken_promises
 
 from vcsctl.domain.daemon import DaemonState, Order
 from vcsctl.domain.override import FieldOverride, Override
-from vcsctl.store import daemons
+from vcsctl.store import daemons, nodes
 from vcsctl.store.override_change import change_override
 
 CellOf = Callable[..., Cell]
@@ -89,12 +89,24 @@ def said(cell: Cell, text: str) -> bool:
     return any(text in node.log() for node in cell.nodes.values())
 
 
+def beats(cell: Cell) -> dict[str, int]:
+    """Node → how many heartbeats its vcsd has published."""
+    told = {name: stored.value for name, stored in nodes.read_states(cell.paths).items()}
+    ours = {name: node.vcsd.pid for name, node in cell.nodes.items() if node.vcsd is not None}
+    return {name: told[name].counter if name in told and told[name].pid == pid else 0 for name, pid in ours.items()}
+
+
+def until_looked(cell: Cell) -> None:
+    """Every node has looked at everything, later than any pause after which it would start something: three heartbeats
+    are two seconds at least, the pauses one, a poll 300 ms."""
+    before = beats(cell)
+    for name, node in cell.nodes.items():
+        node.until(lambda name=name: beats(cell)[name] >= before[name] + 3, f"{name} beats")  # type: ignore[misc]
+
+
 def quiet(cell: Cell, witness: Witness) -> bool:
-    """Several looks of every node later nothing has begun."""
     before = len(witness.begun())
-    for _ in range(3):
-        for node in cell.nodes.values():
-            node.wake()
+    until_looked(cell)
     return len(witness.begun()) == before
 
 
@@ -206,9 +218,7 @@ def test_a_daemon_at_its_start_limit_is_tried_elsewhere_and_then_is_failed(cell_
     assert {(row["node"], row["cause"]) for row in rows} == {("a", "start-limit"), ("b", "start-limit")}
     lines = len(tried.read_text().split())
     assert lines == 4
-    for _ in range(3):
-        for one in cell.nodes.values():
-            one.wake()
+    until_looked(cell)
     assert len(tried.read_text().split()) == lines, "it is tried on and on"
     order(cell, "bad", "reset-failed")
     node.until(lambda: len(ends(cell, "bad")) == 4, "it is tried again, on both nodes")
