@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from tests.simulation.faults import Faults
@@ -43,7 +43,7 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
     faults = Faults(world, random, calm_from)
     about = f"{setting.nodes} nodes, lease {setting.lease_s}, faults: {', '.join(sorted(faults.kinds)) or 'none'}"
     with world.at_work():
-        world.conduct = draw_conduct(random, setting.longest_s, setting.lease_s)
+        world.conduct = conduct = draw_conduct(random, setting.longest_s, setting.lease_s)
         world.restart_s = lambda: random.uniform(0.1, 8.0)
         for node in world.nodes:
             node.clock_offset_s = random.uniform(-3.0, 3.0)
@@ -53,6 +53,7 @@ def simulate(seed: int, *, trace: bool = False) -> Verdict:
         operators.plan(calm_from)
         world.scheduler.run(calm_from)
         faults.calm()
+        world.conduct = lambda job: replace(conduct(job), hangs_s=0.0)  # a mount that does not answer is a fault too
         world.tell("CALM")
         cutoff = calm_from + QUIET_S
         world.scheduler.run(cutoff)
