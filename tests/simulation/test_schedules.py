@@ -102,6 +102,47 @@ def test_a_slot_from_before_a_unit_came_back_is_not_made_up_for(
 
 
 @seeds
+def test_a_unit_that_one_node_loses_for_a_while_keeps_its_place_in_the_queue(seed: int) -> None:
+    """Another node has it all the time. It waits behind a run of its group."""
+    unit, beside = once("z", "g"), once("a", "g")
+    with cell(seed, 2, unit, beside, lasts_s=40.0) as script:
+        script.until(-9.0)
+        script.at(-8.0, lambda: script.push("n1", beside))
+        script.at(20.0, lambda: script.push("n1", unit, beside))
+        script.until(130.0)
+        found, rows = script.verdict(120.0)
+        assert not found
+        assert {row.key: row.outcome for row in rows.values()} == {"a": "ok", "z": "ok"}
+
+
+@seeds
+@pytest.mark.parametrize("done", [False, True], ids=["before it is published", "after"])
+def test_a_crash_in_the_push_that_takes_a_unit_away_changes_nothing(seed: int, *, done: bool) -> None:
+    unit, beside = once("a"), once("b", at="20:00")
+    with cell(seed, 1, unit, beside) as script:
+        script.until(-5.0)
+        script.upon("n1 vcsd", "rename", r"nodes/n1\.units\.json$", script.kill, done=done)
+        script.at(-4.0, lambda: script.push("n1", beside))
+        script.at(60.0, lambda: script.push("n1", unit, beside))
+        script.until(130.0)
+        assert not script.ran("a")
+
+
+@seeds
+def test_a_node_that_is_allowed_again_makes_up_for_nothing_of_its_own(seed: int) -> None:
+    unit = replace(once("a"), run_on="each")
+    away = replace(unit, nodes=("n2",))
+    with cell(seed, 2, unit) as script:
+        script.until(-5.0)
+        for number, node in enumerate(("n1", "n2")):
+            script.at(-4.0 + number, lambda node=node: script.push(node, away))  # type: ignore[misc]
+            script.at(60.0 + number, lambda node=node: script.push(node, unit))  # type: ignore[misc]
+        script.until(130.0)
+        assert [node for _, node in script.ran("a@n2")] == ["n2"]
+        assert not script.ran("a@n1")
+
+
+@seeds
 def test_what_a_crash_left_in_the_queue_of_a_claim_that_is_over_is_shown_no_longer(seed: int) -> None:
     with cell(seed, 2, once("a", at="20:00")) as script:
         taken: list[str] = []

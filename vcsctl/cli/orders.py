@@ -183,7 +183,7 @@ def until_reloaded(context: Context, unit: Daemon, ordered: Ordered) -> str:
     One that began before the order does not count: it may have read what is old by now."""
     key, before = ordered.before.key, ordered.before.told
     assert before is not None, "only what runs is reloaded"
-    patience_s = unit.start_timeout * (2 if before.phase == "reloading" else 1)
+    patience_s = unit.start_timeout * (1 if before.phase == "up" else 2)
     give_up_s = time.monotonic() + patience_s + _TOLD_WITHIN_S
     while (told := told_of(context, ordered.before)) is not None and told.run_id == before.run_id:
         is_new = told.reload_over > before.reload_begun or (

@@ -178,6 +178,7 @@ class DaemonMachine(Machine):
         if self._listener is None or not self._listener.is_there():
             if self._listener is not None:
                 self._listener.close()
+                self._listener = None
             self._listener = Listener(folder, run_id)
         return self._listener.address
 

@@ -14,7 +14,7 @@ from vcsctl.config import Config
 from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Recover, Start, Stop, Wait
 from vcsctl.domain.keep_up import is_daemons
 from vcsctl.domain.reconcile import arrange, decide
-from vcsctl.domain.run import SlotsEntry, is_lock
+from vcsctl.domain.run import SlotsEntry, is_lock, service_of
 from vcsctl.domain.unit import Daemon
 from vcsctl.errors import StorageError
 from vcsctl.runners.supervise import Run, Runs
@@ -34,7 +34,7 @@ from vcsctl.vcsd.peers import Peers
 from vcsctl.vcsd.presence import Presence
 from vcsctl.vcsd.recorder import Recorder
 from vcsctl.vcsd.recovery import Recovery
-from vcsctl.vcsd.services import NO_SCHEDULE, Services
+from vcsctl.vcsd.services import Services
 from vcsctl.vcsd.sharing import Sharing
 
 _RETRY_AFTER_S = 1.0  # after a fault of the storage
@@ -139,14 +139,23 @@ class Loop:
         self.dirty.update(key for name in services if (key := self.services.keys.get(name)))
 
     def note_schedule(self, key: str, known_before: str | None) -> None:
-        service, digest = self.services.by_key.get(key), self.services.digest_of(key)
+        service = self.services.by_key.get(key)
+        if service is None or service.schedule is None:
+            self._digests.pop(key, None)
+            return
         before = known_before or self._digests.get(key)
-        if digest is not None and not (digest == NO_SCHEDULE and before in (None, NO_SCHEDULE)):
-            if before != digest:
-                self.observer.mark_schedule(key, digest, before)
-            self._digests[key] = digest
-        if service is not None and service.schedule is not None and service.fault:
+        if before != service.schedule_digest:
+            self.observer.mark_schedule(key, service.schedule_digest, before)
+        self._digests[key] = service.schedule_digest
+        if service.fault:
             say(service.fault)
+
+    def note_no_schedule(self, key: str) -> None:
+        """Of a KEY that has none by now; of one whose unit is gone here the last node that had it says so."""
+        if self.services.has_no_schedule(key):
+            is_gone = service_of(key) not in self.services.declared
+            if not (is_gone and any(not self.peers.is_silent(node) for node in self.peers.others_for(key))):
+                self.observer.mark_no_schedule(key)
 
     def look_at_adopted(self, woken_by: list[int] | None = None, *, every: bool = False) -> None:
         """At the adopted runs whose runners' ends are among the events; without events, at those whose runners are
@@ -383,3 +392,5 @@ class Loop:
         for key in set(keys) | state.keys_on_record(self.paths):
             self.recorder.record(key)
             self.dirty.add(key)
+            with contextlib.suppress(StorageError):  # a former vcsd may have died before it said so
+                self.note_no_schedule(key)

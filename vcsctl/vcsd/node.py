@@ -176,8 +176,7 @@ class Node:
         self.loop.dirty |= touched  # first: whatever fails below, none of them is forgotten
         for problem in snapshot.all_problems:
             say(str(problem))
-        gone = before.keys() - self.services.by_key.keys() - {""}  # perhaps while no vcsd was there
-        self._schedules_before |= {key: before.get(key) for key in touched | gone}
+        self._schedules_before |= {key: before.get(key) for key in touched}
         self.publish()
         self.expire_overrides()
         say(f"catalog: {len(snapshot.units)} units, {len(touched)} changed")
@@ -185,11 +184,13 @@ class Node:
     def publish(self) -> None:
         rows = {name: self._row(name) for name in self.snapshot.units}
         problems = [str(problem) for problem in self.snapshot.all_problems]
+        for key, before in self._schedules_before.items():  # first: it is by what is published that a change is seen
+            self.loop.note_schedule(key, before)
         nodes.publish_units(self.paths, nodes.NodeUnits(self.config.node, self.services.timezone, rows, problems))
         self.peers.adopt_own(rows)
         self.loop.note_peers(self.peers.refresh())
         for key in list(self._schedules_before):
-            self.loop.note_schedule(key, self._schedules_before[key])
+            self.loop.note_no_schedule(key)  # last: of two nodes that remove it one sees that the other has
             del self._schedules_before[key]
         self.presence.unpublished = False
 

@@ -34,6 +34,12 @@ class Observer:
         if digest not in found.since or returned:
             state.mark_since(self.paths, found, digest)
 
+    def mark_no_schedule(self, key: str) -> None:
+        """Records that a KEY which had a schedule has none: when it has one again nothing earlier counts."""
+        found = self.state(key)
+        if found.newest_digest not in (None, NO_SCHEDULE):
+            state.mark_since(self.paths, found, NO_SCHEDULE)
+
     def view(
         self, service: Service | None, found: KeyState, pending: Pending | None, groups: tuple[str, ...], *, live: bool
     ) -> KeyView:

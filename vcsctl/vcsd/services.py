@@ -121,15 +121,14 @@ class Services:
         service = self.apart.get(service_of(key))
         return service is not None and service.key == key
 
-    def digest_of(self, key: str) -> str | None:
-        """Of the schedule by which a KEY starts: that it has none is one, too, where its unit is gone, masked, or runs
-        under another KEY by now. None where only other nodes know."""
-        if (service := self.by_key.get(key)) is not None:
-            return service.schedule_digest
-        name = service_of(key)
-        current = self.named(name)
-        is_gone = name not in self.declared or (current is not None and current.key != key)
-        return NO_SCHEDULE if is_gone else None
+    def has_no_schedule(self, key: str) -> bool:
+        """Whether no schedule starts a KEY as far as this node knows: its unit is gone or masked, is a daemon, runs
+        under another KEY by now, or no longer on this node, whose own KEY it is."""
+        name, _, owner = key.partition("@")
+        current = self.by_key.get(key) or self.named(name)
+        if current is None:
+            return name not in self.declared or owner == self.node
+        return current.key != key or current.schedule is None
 
     def elsewhere(self, key: str) -> bool:
         """Whether a KEY is the business of other nodes: its service exists, and this node may not run it.

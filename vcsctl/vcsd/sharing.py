@@ -44,7 +44,7 @@ class Sharing:
         is_daemon = isinstance(decision, Start) and decision.plan.trigger == "daemon"
         why = self.presence.starts_nothing() if is_daemon else held_back
         if isinstance(decision, Close) and (unfit := self.presence.closes_nothing()):
-            return Idle(key, unfit)
+            return Idle(key, unfit, now + timedelta(seconds=self.config.heartbeat))
         # By a clock that is off, slots stand in the queue that have not come.
         enters = (
             decision.enters_queue if isinstance(decision, Start | Wait) and not self.presence.clock_fault() else None
