@@ -143,6 +143,16 @@ def test_a_node_that_is_allowed_again_makes_up_for_nothing_of_its_own(seed: int)
 
 
 @seeds
+def test_a_node_that_starts_says_nothing_of_what_runs_on_another(seed: int) -> None:
+    with cell(seed, 2, replace(once("a"), run_on="each")) as script:
+        script.until(5.0)
+        script.managers["n1"].process.kill()
+        script.until(60.0)
+        for key in ("a@n1", "a@n2"):
+            assert "since.none" not in script.disk.folder(f"/share/state/{key}").names
+
+
+@seeds
 def test_what_a_crash_left_in_the_queue_of_a_claim_that_is_over_is_shown_no_longer(seed: int) -> None:
     with cell(seed, 2, once("a", at="20:00")) as script:
         taken: list[str] = []

@@ -123,8 +123,10 @@ class Services:
 
     def has_no_schedule(self, key: str) -> bool:
         """Whether no schedule starts a KEY as far as this node knows: its unit is gone or masked, is a daemon, runs
-        under another KEY by now, or no longer on this node, whose own KEY it is."""
+        under another KEY by now, or no longer on this node, whose own KEY it is. Another node's is for that to know."""
         name, _, owner = key.partition("@")
+        if owner not in ("", self.node):
+            return False
         current = self.by_key.get(key) or self.named(name)
         if current is None:
             return name not in self.declared or owner == self.node
