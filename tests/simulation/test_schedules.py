@@ -8,11 +8,12 @@ import pytest
 
 from tests.simulation.commands import Conduct
 from tests.simulation.guards import replaced
+from tests.simulation.operators import Operators
 from tests.simulation.scheduler import Process
 from tests.simulation.script import Script, begun, catalog, cell, each_minute, once
 from tests.simulation.world import NOON, Setting
 from vcsctl.domain.run import Request
-from vcsctl.domain.unit import Daemon, Unit
+from vcsctl.domain.unit import Daemon, Unit, schedule_of
 from vcsctl.store import queue
 from vcsctl.vcsd import sharing
 
@@ -150,6 +151,22 @@ def test_a_node_that_starts_says_nothing_of_what_runs_on_another(seed: int) -> N
         script.until(60.0)
         for key in ("a@n1", "a@n2"):
             assert "since.none" not in script.disk.folder(f"/share/state/{key}").names
+
+
+@seeds
+def test_a_change_by_hand_that_meets_a_reload_is_not_lost(seed: int) -> None:
+    """The reload is the first to see it: the poll after it finds nothing new."""
+    with cell(seed, 1, each_minute("a")) as script:
+        script.until(0.5)
+        n1, operators = script.node("n1"), Operators(script, script.random)
+        script.upon("n1 operator", "rename", r"overrides/a\.json$", lambda _: script.reload(n1), done=True)
+        script.at(5.0, lambda: operators.change("a", {"period": "30"}, n1))
+        script.until(130.0)
+        assert not script.verdict(125.0)[0]
+        assert script.managers["n1"].cell.services.by_key["a"].schedule == schedule_of(
+            replace(each_minute("a"), period=30), "UTC"
+        )
+        assert len(script.ran("a")) == 1
 
 
 @seeds

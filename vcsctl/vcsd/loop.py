@@ -143,7 +143,7 @@ class Loop:
         if service is None or service.schedule is None:
             self._digests.pop(key, None)
             return
-        before = known_before or self._digests.get(key)
+        before = self._digests.get(key) or known_before  # what was published last may be of before a change by hand
         if before != service.schedule_digest:
             self.observer.mark_schedule(key, service.schedule_digest, before)
         self._digests[key] = service.schedule_digest

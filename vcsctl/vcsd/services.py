@@ -55,7 +55,7 @@ class Services:
 
     def adopt(self, snapshot: Snapshot, overrides: dict[str, Override]) -> set[str]:
         """Takes over a compiled catalog; the keys that changed, came or went."""
-        self.overrides = overrides
+        overridden = self._take_over(overrides)  # no look after this one finds them changed
         changed = {name for name, unit in snapshot.units.items() if unit.digest != self.digests.get(name)}
         changed |= self.digests.keys() - snapshot.units.keys()
         touched = set()
@@ -68,17 +68,16 @@ class Services:
                 self.declared[name] = from_plain(compiled.plain)
         self.masked = {name for name, unit in snapshot.units.items() if unit.masked}
         self.stale = {name for name, unit in snapshot.units.items() if unit.stale}
-        return touched | self._rebuild(changed)
+        return touched | self._rebuild(changed | overridden)
 
     def adopt_overrides(self, overrides: dict[str, Override]) -> set[str]:
         """Takes over the overrides; the keys whose override changed."""
-        changed = {
-            name
-            for name in self.overrides.keys() | overrides.keys()
-            if self.overrides.get(name) is not overrides.get(name)
-        }
-        self.overrides = overrides
-        return self._rebuild(changed)
+        return self._rebuild(self._take_over(overrides))
+
+    def _take_over(self, overrides: dict[str, Override]) -> set[str]:
+        """The names of those that changed."""
+        before, self.overrides = self.overrides, overrides
+        return {name for name in before.keys() | overrides.keys() if before.get(name) is not overrides.get(name)}
 
     def _forget(self, name: str) -> set[str]:
         self.declared.pop(name, None)
