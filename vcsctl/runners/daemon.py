@@ -24,7 +24,7 @@ from vcsctl.runners.daemon_log import DaemonLog
 from vcsctl.runners.daemon_machine import DaemonMachine
 from vcsctl.runners.life import Commands, Life
 from vcsctl.runners.spawn import Command
-from vcsctl.store import daemons, state
+from vcsctl.store import daemons, running
 
 _STOP_CAUSES = ("stop-requested", "unwanted", "restart-requested", "shutdown", "storage")
 _TELL_PAUSE_S = 1.0  # what only its STATUS changes is told no more often
@@ -267,7 +267,7 @@ class Runner(BaseRunner):
         another may be active by then, and this one would be so beside it for ever."""
         job = self.job
         stop = super()._read_stop()
-        if stop is None and self.proofs.failed and state.is_over(job.paths, job.claim.key, job.claim.fence):
+        if stop is None and self.proofs.failed and running.is_over(job.paths, job.claim.key, job.claim.fence):
             reason = "it went on without its locks, and the others have taken it for lost"
             return StopRequest("its runner", job.claim.node, reason, "storage")
         return stop

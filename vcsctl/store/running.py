@@ -59,10 +59,10 @@ def _stem(name: str) -> str:
 
 
 def is_over(paths: Paths, key: str, fence: int) -> bool:
-    """Whether a run's outcome is on record, or its records are pruned. By a listing: over NFS a name that was missing
-    once stays missing for long."""
+    """Whether a run's outcome is on record, or its records are pruned: newer ones are left then, and an empty folder
+    says nothing. By a listing: over NFS a name that was missing once stays missing for long."""
     names = files.names(paths.state(key))
-    return f"{fence}{END}" in names or f"{fence}{CLAIM}" not in names
+    return f"{fence}{END}" in names or (bool(names) and f"{fence}{CLAIM}" not in names)
 
 
 def live(paths: Paths, faults: Faults) -> dict[str, Stored[Claim]]:

@@ -267,13 +267,6 @@ def write_end(paths: Paths, key: str, fence: int, end: End) -> bool:
     return records.publish(paths.end(key, fence), end, sync_folder=True)
 
 
-def is_over(paths: Paths, key: str, fence: int) -> bool:
-    """Whether that run has an outcome on record. Pruned, it leaves newer ones; an empty folder says nothing: the shared
-    directory may not be mounted."""
-    names = files.names(paths.state(key))
-    return f"{fence}{END}" in names or (bool(names) and f"{fence}{CLAIM}" not in names)
-
-
 def write_stop(paths: Paths, key: str, fence: int, stop: StopRequest) -> bool:
     return records.publish(paths.stop(key, fence), stop, sync_folder=True)
 
