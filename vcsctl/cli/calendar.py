@@ -9,9 +9,8 @@ from itertools import islice
 
 import click
 
-from vcsctl.cli.context import Context, in_time, show, show_json
+from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.show import output_option
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, next_slot
 from vcsctl.domain.effective import fitting

@@ -18,10 +18,10 @@ from vcsctl.errors import FAILED, OK, VcsError
 
 # name → (module, first line of its help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "status": ("show", "Show all services, or one."),
-    "queue": ("show", "Show what waits, since when and for what."),
-    "history": ("show", "Show the recorded outcomes of a service."),
-    "logs": ("show", "Print the log of a run."),
+    "status": ("status", "Show all services, or one."),
+    "queue": ("queue", "Show what waits, since when and for what."),
+    "history": ("history", "Show the recorded outcomes of a service."),
+    "logs": ("logs", "Print the log of a run."),
     "why": ("why", "Explain what a service does next, and why."),
     "calendar": ("calendar", "Show the next slots of a service or an expression."),
     "run": ("act", "Request a run now."),

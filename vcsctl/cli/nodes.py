@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from vcsctl.cli.cell_nodes import CellNode, read_nodes
-from vcsctl.cli.context import Context, in_time, show, show_json
+from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.show import output_option
 from vcsctl.cli.tables import age, listed, table
 from vcsctl.domain.run import to_text
 from vcsctl.errors import FAILED, RefusedError, UsageError

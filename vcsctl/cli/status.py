@@ -1,36 +1,26 @@
-"""status, queue, history, logs: reading commands."""
+"""status: all services as tables, or one in detail; what is wrong comes first."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import click
 
 from vcsctl.cli import daemon_view
-from vcsctl.cli.context import Context, in_time, show, show_json
+from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.daemons import Instance, own_daemons
+from vcsctl.cli.history import plain_row
 from vcsctl.cli.lock_view import lock_lines, plain_locks
 from vcsctl.cli.overview import KINDS, NO_KIND, Line, Overview
 from vcsctl.cli.tables import listed, local, seconds, table
 from vcsctl.domain.history import Row
-from vcsctl.domain.run import LOCK, Claim, parse_run_id, service_of, to_text
-from vcsctl.domain.values import NAME_PATTERN
-from vcsctl.errors import NotRunningError, UsageError
+from vcsctl.domain.run import Claim, service_of, to_text
 from vcsctl.runners.leftovers import log_path_of_daemon
-from vcsctl.store import history
 from vcsctl.store.records import Stored
 
 HEADER = ("STATUS", "NAME", "SCHEDULE", "ALLOWED NODES", "RUN GROUPS", "LAST RUN", "IN QUEUE")
-output_option = click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer."
-)
-_FOLLOW_PAUSE_S = 0.2
 
 
 @click.command()
@@ -150,7 +140,7 @@ def _plain_key(overview: Overview, key: str) -> dict[str, Any]:
     return {
         "key": key,
         "running": run.value.run_id if run else None,
-        "last_run": _row(last) if last else None,
+        "last_run": plain_row(last) if last else None,
         "queued_since": to_text(pending.place) if pending and pending.place else None,
         "waits_for": overview.waits_for(key) if pending else None,
     }
@@ -220,7 +210,7 @@ def _plain(line: Line, instances: Sequence[Instance] | None) -> dict[str, Any]:
         "run_groups": list(line.run_groups),
         "running": line.runs[0].value.run_id if line.runs else None,
         "runs": [{"id": run.value.run_id, "node": run.value.node, "since": to_text(run.at)} for run in line.runs],
-        "last_run": _row(line.last_run) if line.last_run else None,
+        "last_run": plain_row(line.last_run) if line.last_run else None,
         "queued_since": to_text(line.queued_since) if line.queued_since else None,
         "waits_for": line.waits_for or None,
         "notes": list(line.notes),
@@ -228,151 +218,4 @@ def _plain(line: Line, instances: Sequence[Instance] | None) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
-    return {key: to_text(value) if isinstance(value, datetime) else value for key, value in asdict(row).items()}
-
-
-@click.command()
-@output_option
-@click.pass_obj
-def queue(context: Context, output: str) -> None:
-    """Show what waits, since when and for what."""
-    in_time(lambda: _queue(context, output))
-
-
-def _queue(context: Context, output: str) -> None:
-    overview = Overview(context)
-    entries = []
-    for pending in overview.queue:
-        what = [queued.request.id for queued in pending.requests]
-        what += [f"slot {to_text(pending.slots_first)}"] if pending.slots_first else []
-        entries.append((pending.key, pending.place, what, overview.waits_for(pending.key)))
-    if output == "json":
-        fields = ("key", "since", "entries", "waits_for")
-        rows = [(key, to_text(place) if place else None, what, why) for key, place, what, why in entries]
-        show_json("queue", [dict(zip(fields, row, strict=True)) for row in rows])
-        return
-    if entries:
-        cells = [(key, local(place), ", ".join(what), why) for key, place, what, why in entries]
-        for text in table(("KEY", "SINCE", "ENTRIES", "WAITS FOR"), cells):
-            show(text)
-
-
-@click.command(name="history")
-@click.argument("name")
-@click.option("-n", "--lines", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="How many rows.")
-@output_option
-@click.pass_obj
-def history_command(context: Context, name: str, lines: int, output: str) -> None:
-    """Show the recorded outcomes of a service, the newest last."""
-    in_time(lambda: _history(context, name, lines, output))
-
-
-def _history(context: Context, name: str, lines: int, output: str) -> None:
-    # A service whose unit is gone keeps its history.
-    known = bool(NAME_PATTERN.fullmatch(name))
-    rows = list(reversed(list(islice(history.read(context.paths, name), lines)))) if known else []
-    if not rows and name != LOCK:
-        context.row(name)
-    if output == "json":
-        show_json("history", [_row(row) for row in rows])
-        return
-    header = ("AT", "RUN", "NODE", "OUTCOME", "TRIGGER", "DURATION", "WHY")
-    cells = [
-        (
-            local(r.at),
-            r.id,
-            r.node,
-            r.outcome,
-            r.trigger,
-            seconds(r.duration_s),
-            r.why + (f" ({r.count} slots)" if r.count > 1 else ""),
-        )
-        for r in rows
-    ]
-    for text in table(header, cells) if cells else ():
-        show(text)
-
-
-@click.command()
-@click.argument("name")
-@click.option("--run", "run_id", metavar="RUN", help="A run's id, as `history` shows it; default: the newest.")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing what is added.")
-@click.pass_obj
-def logs(context: Context, name: str, run_id: str | None, follow: bool) -> None:
-    """Print the log of a run.
-
-    Example: vcsctl logs calculator -f
-    """
-    if run_id is not None and (service_of(run_id.rpartition(".")[0]) != name or not parse_run_id(run_id)):
-        raise UsageError(f"{run_id!r} is no run of {name}; take one from `vcsctl history {name}`")
-    # The logs are on this node's own disk: they can be read while the shared directory does not answer.
-    if run_id is not None and (whole := _log_of_daemon(context, name)):
-        raise UsageError(f"{name} is a daemon: its log {whole} goes on over all its runs; leave --run out")
-    path = _newest_log(context, name, run_id)
-    if path is None:
-        in_time(lambda: _no_log(context, name, run_id))
-        return
-    while path:
-        _print_log(path, lambda: _newest_log(context, name, run_id) if follow else None)
-        path = _newest_log(context, name, run_id) if follow else None
-
-
-def _no_log(context: Context, name: str, run_id: str | None) -> None:
-    context.row(name)
-    raise NotRunningError(f"no log of {run_id or name} on this node; `vcsctl history {name}` says where it ran")
-
-
-def _newest_log(context: Context, name: str, run_id: str | None) -> str | None:
-    if run_id is None and (whole := _log_of_daemon(context, name)):
-        return whole
-    folder = f"{context.config.log_dir}/{name}"
-    if not NAME_PATTERN.fullmatch(name) or not os.path.isdir(folder):
-        return None
-    names = [f"{run_id}.log"] if run_id else [entry for entry in os.listdir(folder) if entry.endswith(".log")]
-    paths = [f"{folder}/{entry}" for entry in names if os.path.isfile(f"{folder}/{entry}")]
-    return max(paths, key=_number_of_log, default=None)
-
-
-def _log_of_daemon(context: Context, name: str) -> str:
-    """The log of a daemon on this machine; empty where there is none."""
-    config = context.config
-    if not NAME_PATTERN.fullmatch(name):
-        return ""
-    paths = [log_path_of_daemon(config.log_dir, key) for key in (name, f"{name}@{config.node}")]
-    found = [path for path in paths if os.path.isfile(path)]
-    return max(found, key=os.path.getmtime, default="")
-
-
-def _number_of_log(path: str) -> int:
-    """By the run's number: a rotation gives an old log a new time."""
-    run = parse_run_id(os.path.basename(path).removesuffix(".log"))
-    return run[1] if run else 0
-
-
-def _print_log(path: str, newest: Callable[[], str | None]) -> None:
-    """Prints a log until `newest` names another one, or its name another file, and all of it."""
-    with open(path, "rb") as file:
-        over = False
-        while True:
-            if data := file.read(1 << 16):
-                click.echo(data, nl=False)
-            elif over:
-                return
-            elif os.fstat(file.fileno()).st_size < file.tell():
-                file.seek(0)  # it was emptied: what it held is in an older part
-            elif newest() == path and _is_still(path, file.fileno()):
-                time.sleep(_FOLLOW_PAUSE_S)
-            else:
-                over = True  # one more look: what was written before the other log began
-
-
-def _is_still(path: str, descriptor: int) -> bool:
-    """Whether a name is that file's: a log that grew too large gets another name, and begins anew."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-COMMANDS: dict[str, click.Command] = {"status": status, "queue": queue, "history": history_command, "logs": logs}
+COMMANDS: dict[str, click.Command] = {"status": status}
