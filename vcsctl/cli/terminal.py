@@ -1,0 +1,31 @@
+"""What a person's terminal can show: its width, and colours by meaning. Through a pipe: neither."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import click
+
+# Meaning → how it looks. The text says the same without it.
+_LOOKS = {
+    "good": {"fg": "green"},
+    "busy": {"fg": "cyan"},
+    "waits": {"fg": "yellow"},
+    "bad": {"fg": "red", "bold": True},
+    "faint": {"dim": True},
+    "strong": {"bold": True},
+}
+
+
+def columns() -> int | None:
+    """How wide a line may be; None where nobody said, as through a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def paint(meaning: str, text: str) -> str:
+    """The text in the look of its meaning, on a terminal whose user did not ask for none (NO_COLOR)."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return click.style(text, **_LOOKS[meaning])  # type: ignore[arg-type]
