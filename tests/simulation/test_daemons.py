@@ -91,3 +91,26 @@ def test_one_that_went_on_without_its_locks_ends_when_it_learns_that_another_nod
         found, rows = world.verdict(140.0)
         assert not found
         assert (rows["lone.1"].outcome, rows["lone.2"].outcome) == ("lost", "stopped")
+
+
+def test_a_process_begun_after_others_recorded_its_run_lost_is_not_held_to_groups_that_a_push_brought() -> None:
+    """Its node is cut off: it can neither read the push nor know that it is taken for lost."""
+
+    def every(*groups: str) -> Daemon:
+        return daemon("every", *groups, run_on="each", on_loss="continue")
+
+    with cell(1, 2, every(), lasts_s=15.0) as world:
+        world.until(10.0)
+        world.cut(world.node("n1"), 6 * LEASE_S)
+        world.push("n2", every("g1"))
+        world.until(10.0 + 2 * LEASE_S)
+        world.push("n2", every("g1", "g2"))
+        world.until(10.0 + 2.5 * LEASE_S)
+        begun = [one.node for one in world.witness.executions if one.began_at > NOON + 10.0 + 1.5 * LEASE_S]
+        assert begun == ["n1", "n2"]
+        for node in world.nodes:
+            world.push(node.name, daemon("every", run_on="each", on_loss="continue", enabled=False))
+        world.until(150.0)
+        found, rows = world.verdict(140.0)
+        assert not found
+        assert rows["every@n1.1"].outcome == "lost"

@@ -157,11 +157,14 @@ class Witness:
             if one.key.partition("@")[0] == service and was_gone:
                 self.enabled_again(number)
 
-    def _let_go(self, run: str) -> None:
+    def _has_let_go(self, run: str) -> bool:
         """A run that goes on without its locks (`on_storage_loss: continue`) may have its outcome before it ends: then
-        it no longer counts as holding what a push gave it."""
+        neither it nor a process that it begins yet counts as holding what a push gave its service."""
+        return run in self._going_on and run in self._ended
+
+    def _let_go(self, run: str) -> None:
         for number, execution in enumerate(self.executions):
-            if execution.run == run and execution.ended_at is None and run in self._going_on:
+            if execution.run == run and execution.ended_at is None and self._has_let_go(run):
                 now = self._scheduler.now
                 joined = {
                     group: tuple((since, min(until, now)) for since, until in spans)
@@ -173,8 +176,8 @@ class Witness:
         """Tells the executions of a service that live: it came into a group, or left it."""
         service, group = pair
         for number, execution in enumerate(self.executions):
-            let_go = execution.run in self._going_on and execution.run in self._ended
-            if execution.ended_at is None and not let_go and execution.key.partition("@")[0] == service:
+            is_of_it = execution.ended_at is None and execution.key.partition("@")[0] == service
+            if is_of_it and not self._has_let_go(execution.run):
                 before = (one for one in execution.joined.get(group, ()) if one[0] != since)
                 joined = {**execution.joined, group: (*before, (since, until))}
                 self.executions[number] = replace(execution, joined=joined)
@@ -192,7 +195,7 @@ class Witness:
     def on_node(self, node: str) -> Began:
         def began(job: Job, decided_at: float | None) -> Callable[[], None]:
             claim, number, now = job.claim, len(self.executions), self._scheduler.now
-            since = self._in_group_since.items()
+            since = () if self._has_let_go(claim.run_id) else self._in_group_since.items()
             joined = {group: ((at, inf),) for (name, group), at in since if name == claim.service}
             execution = Execution(
                 claim.run_id,
