@@ -95,6 +95,8 @@ TABLE: list[tuple[str, KeyView, datetime, tuple[Any, ...]]] = [
     ("its run has no outcome and lives no more", replace(VIEW, run=run()), NOON, ("recover",)),
     ("failed, a retry waits for its delay", replace(VIEW, unit=RETRYING, run=run(), end=end("exit-code", NOON - 40 * SECOND)),
      NOON - 20 * SECOND, ("idle", NOON - 10 * SECOND)),
+    ("failed, and a slot comes before the retry", replace(VIEW, unit=RETRYING, run=run(), end=end("exit-code", NOON - SECOND)),
+     NOON - SECOND, ("idle", NOON)),
     ("failed, a retry is due", replace(VIEW, unit=RETRYING, run=run(), end=end("exit-code")), NOON - SECOND,
      ("start", "retry", LAST, 2, (), ())),
     ("failed, the delay has its maximum", replace(VIEW, unit=RETRYING, run=run(attempt=2), end=end("timeout", NOON - 41 * SECOND)),

@@ -243,12 +243,12 @@ def _next_counted(view: KeyView, now: datetime) -> datetime | None:
 
 
 def _idle(view: KeyView, unit: Unit, schedule: Schedule, retry: Retry | None, now: datetime) -> Idle:
-    if retry:
-        why = f"attempt {retry.attempt} of slot {to_text(retry.slot)} is due at {to_text(retry.due_at)}"
-        return Idle(view.key, why, retry.due_at)
     if not unit.enabled:
         return Idle(view.key, "disabled")
     upcoming = next_slot(schedule, max(now, _counted_from(view)))
+    if retry:
+        why = f"attempt {retry.attempt} of slot {to_text(retry.slot)} is due at {to_text(retry.due_at)}"
+        return Idle(view.key, why, min(retry.due_at, upcoming))  # a slot that comes sooner supersedes it
     return Idle(view.key, f"next slot {to_text(upcoming)}", upcoming)
 
 
