@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Print the log of a run."),
     "why": ("why", "Explain what a service does next, and why."),
     "calendar": ("calendar", "Show the next slots of a service or an expression."),
+    "simulate": ("simulate", "Foresee the coming hours: waits, lost slots, the use of groups."),
+    "advise": ("advise", "Propose align values with which services wait less for each other."),
     "run": ("act", "Request a run now."),
     "stop": ("act", "Stop the runs of services."),
     "restart": ("daemon_commands", "Restart daemons, node by node."),

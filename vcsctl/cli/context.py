@@ -138,18 +138,24 @@ def show_json(kind: str, content: Any, **beside: Any) -> None:
     click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=2))
 
 
-def in_time(read: Callable[[], None], otherwise: Callable[[], None] = lambda: None) -> None:
+def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None) -> None:
     """Runs a reading command's work in a child, given up after 5 s: a hung mount hangs whoever touches it.
 
+    What `read` returns is done after that, and may take its time: it touches the shared directory no more.
     `otherwise` is what can be said without the shared directory, when that cannot be used.
     """
     sys.stdout.flush()
+    has_read, reads = os.pipe()  # its other end is closed when all is read
     pid = os.fork()
     if pid == 0:
-        read()
+        os.close(has_read)
+        afterwards = read()
+        os.close(reads)
+        if afterwards is not None:
+            afterwards()
         return
-    descriptor = os.pidfd_open(pid)
-    ready, _, _ = select.select([descriptor], [], [], READ_PATIENCE_S)
+    os.close(reads)
+    ready, _, _ = select.select([has_read, os.pidfd_open(pid)], [], [], READ_PATIENCE_S)
     if not ready:
         os.kill(pid, signal.SIGKILL)  # nothing may be printed after the prompt is back
         text = f"vcsctl: the shared directory did not answer within {READ_PATIENCE_S:g} s; see to its mount"

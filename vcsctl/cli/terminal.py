@@ -29,3 +29,9 @@ def paint(meaning: str, text: str) -> str:
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
     return click.style(text, **_LOOKS[meaning])  # type: ignore[arg-type]
+
+
+def fitted(line: str) -> str:
+    """The line as far as the terminal is wide; what is cut ends with …"""
+    width = columns()
+    return line if width is None or len(line) <= width else line[: max(0, width - 1)] + "…"

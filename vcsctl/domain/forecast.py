@@ -8,7 +8,7 @@ is played by itself, which is what makes a day of a large catalog a matter of se
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from vcsctl.domain.holder import Holder
 from vcsctl.domain.keep_up import is_daemons
 from vcsctl.domain.reconcile import arrange, decide, due_slots, start_limit
 from vcsctl.domain.run import Claim, End, service_of
-from vcsctl.domain.unit import FixedTime, Periodical, TimedUnit, Unit, schedule_of
+from vcsctl.domain.unit import Daemon, FixedTime, Periodical, TimedUnit, Unit, schedule_of
 
 _TICK = datetime.resolution
 
@@ -105,23 +105,31 @@ def at_rest(unit: Unit, key: str, timezone: str, start: datetime, groups: Iterab
     return KeyView(key, unit, schedule, start - _TICK, groups=taken)
 
 
-def forecast(outset: Outset, start: datetime, until: datetime) -> Forecast:
-    """Daemons are left out, but for the groups that their live runs hold."""
-    found = Forecast(start, until)
-    for views in _circles(outset.views):
+def held_for_good(unit: Daemon, key: str, groups: tuple[str, ...], start: datetime) -> KeyView:
+    """A daemon that is kept up: its run holds its groups and has no end in sight (`Live`)."""
+    run = Claim(key, 1, unit.name, "", "daemon", "wanted", groups=groups, unit={})
+    return KeyView(key, unit, None, start, run=run, started=True, live=True, groups=groups)
+
+
+def forecast(
+    outset: Outset, start: datetime, until: datetime, tell: Callable[[float], None] = lambda done: None
+) -> Forecast:
+    """Daemons are left out, but for the groups that their live runs hold. `tell` hears which part is done."""
+    runs, unstarted, waiting = list[Planned](), list[Unstarted](), list[StillWaiting]()
+    circles = _circles(outset.views)
+    for number, views in enumerate(circles):
         circle = _Circle(outset, {view.key: view for view in views})
-        circle.play(start, until)
-        found = replace(
-            found,
-            runs=(*found.runs, *circle.runs),
-            unstarted=(*found.unstarted, *circle.unstarted),
-            waiting=(*found.waiting, *circle.still_waiting(until)),
-        )
-    return replace(
-        found,
-        runs=tuple(sorted(found.runs, key=lambda run: (run.start, run.key))),
-        unstarted=tuple(sorted(found.unstarted, key=lambda row: (row.first, row.key))),
-        waiting=tuple(sorted(found.waiting, key=lambda entry: (entry.due, entry.key))),
+        for now in circle.play(start, until):
+            tell((number + (now - start) / (until - start)) / len(circles))
+        runs += circle.runs
+        unstarted += circle.unstarted
+        waiting += circle.still_waiting(until)
+    return Forecast(
+        start,
+        until,
+        tuple(sorted(runs, key=lambda run: (run.start, run.key))),
+        tuple(sorted(unstarted, key=lambda row: (row.first, row.key))),
+        tuple(sorted(waiting, key=lambda entry: (entry.due, entry.key))),
     )
 
 
@@ -159,7 +167,8 @@ class _Circle:
     _agenda: list[tuple[datetime, str]] = field(default_factory=list)
     _played: dict[str, int] = field(default_factory=dict)  # KEY → how many of its durations were taken
 
-    def play(self, start: datetime, until: datetime) -> None:
+    def play(self, start: datetime, until: datetime) -> Iterator[datetime]:
+        """Yields each instant at which something has happened."""
         for key, view in self.views.items():
             if view.run is not None and view.end is None and view.live:
                 self._take_up(view, view.run, start)
@@ -169,6 +178,7 @@ class _Circle:
             while self._agenda and self._agenda[0][0] == now:
                 due.add(heapq.heappop(self._agenda)[1])
             self._pass(sorted(due), now)
+            yield now
 
     def _take_up(self, view: KeyView, run: Claim, start: datetime) -> None:
         live = self.outset.live[view.key]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from itertools import islice
 
 from vcsctl.domain.history import Row, rows
@@ -59,6 +60,14 @@ def read(paths: Paths, service: str) -> Iterator[Row]:
         if row.id not in seen:
             seen.add(row.id)
             yield row
+
+
+def read_written(paths: Paths, service: str) -> Iterator[Row]:
+    """The rows that nodes have written by now, about newest first. For who asks of all services what is usual: those
+    whose records are not pruned yet, and what two nodes wrote, change little there."""
+    by_month = _by_month(paths, service)
+    for month in sorted(by_month, reverse=True):
+        yield from merge(*map(_rows_of, by_month[month]), key=lambda row: row.at, reverse=True)
 
 
 def _all_rows(paths: Paths, service: str) -> Iterator[Row]:

@@ -1,0 +1,131 @@
+"""simulate: the forecast of the coming hours in numbers. Renders what the domain foresees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from vcsctl.cli.context import Context, in_time, output_option, show, show_json
+from vcsctl.cli.outset import (
+    ASSUMED_S,
+    Gathered,
+    all_option,
+    as_now,
+    durations_option,
+    gather,
+    hours_option,
+    start_of,
+)
+from vcsctl.cli.overview import Overview
+from vcsctl.cli.progress import progress
+from vcsctl.cli.tables import listed, local, seconds, table
+from vcsctl.cli.terminal import fitted
+from vcsctl.domain import figures
+from vcsctl.domain.forecast import Forecast, Outset, forecast
+from vcsctl.domain.run import to_text
+
+
+@click.command()
+@hours_option
+@click.option("--from", "begin", metavar="TIME", help="From this instant on, with nothing running or waiting then.")
+@durations_option
+@all_option
+@output_option
+@click.pass_obj
+def simulate(
+    context: Context, hours: float, begin: str | None, given: tuple[str, ...], everything: bool, output: str
+) -> None:
+    """Foresee the coming hours: waits, lost slots, the use of groups.
+
+    Example: vcsctl simulate --hours 8 --duration calculator=90s
+
+    It begins with what runs and waits now and goes on as vcsd would decide. The runs of a service last as long as its
+    last 100 that went well, in their order, or as --duration says.
+    """
+    start = start_of(begin)
+
+    def read() -> Callable[[], None]:
+        overview = Overview(context)
+        found = gather(context, overview, start or datetime.now(UTC), hours, given, everything=everything)
+        outset = found.outset() if start else as_now(context, overview, found)
+        return lambda: _simulate(found, outset, output)
+
+    in_time(read)
+
+
+def _simulate(found: Gathered, outset: Outset, output: str) -> None:
+    with progress("simulating") as tell:
+        foreseen = forecast(outset, found.start, found.until, tell)
+    never = {**found.never, **_never_started(foreseen)}
+    if output == "json":
+        show_json("simulation", _plain(found, foreseen, never))
+        return
+    for line in _lines(found, foreseen, never):
+        show(fitted(line))
+
+
+def _never_started(foreseen: Forecast) -> dict[str, str]:
+    """Services that have slots and start none of them, with what is in their way."""
+    started = {run.service for run in foreseen.runs}
+    found = {row.service: row.why for row in foreseen.unstarted if row.last >= foreseen.start}
+    found |= {entry.service: entry.why for entry in foreseen.waiting}
+    return {name: why for name, why in sorted(found.items()) if name not in started}
+
+
+def _lines(found: Gathered, foreseen: Forecast, never: dict[str, str]) -> list[str]:
+    lines = [f"{local(found.start)} to {local(found.until)}"]
+    header = ("SERVICE", "RUNS", "WAIT", "P95", "MAX", "COALESCED", "MISSED", "LEFT", "LASTS", "BY")
+    rows = []
+    for one in figures.of_services(foreseen, found.units):
+        waits = (seconds(one.wait_mean_s), seconds(one.wait_p95_s), seconds(one.wait_max_s))
+        counts = (str(one.coalesced), str(one.missed), str(one.waiting))
+        lasting = found.lasting[one.name]
+        rows.append((one.name, str(one.runs), *waits, *counts, seconds(lasting.usual_s), lasting.source))
+    lines += table(header, rows) if rows else ["no timed service is enabled; --all counts the others in"]
+    groups = figures.of_groups(foreseen, _members(found))
+    if groups:
+        cells = [(one.name, f"{one.share:.1%}", str(one.peak_queue), ", ".join(one.services)) for one in groups]
+        lines += ["", *table(("GROUP", "HELD", "LONGEST QUEUE", "SERVICES"), cells)]
+    most, minute = figures.peak_starts(foreseen)
+    lines += ["", f"most starts in one minute: {most}" + (f", first at {local(minute)}" if minute else "")]
+    lines += [f"never starts: {name}: {why}" for name, why in never.items()]
+    return lines + notes(found)
+
+
+def notes(found: Gathered) -> list[str]:
+    """What was taken for granted."""
+    texts = []
+    if found.assumed:
+        texts.append(f"assumed to last {ASSUMED_S:g} s, without history: {listed(found.assumed)}; see --duration")
+    if found.silent:
+        texts.append(f"taken for up: {listed(found.silent)}, without a heartbeat now")
+    return texts
+
+
+def _members(found: Gathered) -> list[tuple[str, str]]:
+    return [(group, name) for name in found.units for group in found.groups[name]]
+
+
+def _plain(found: Gathered, foreseen: Forecast, never: dict[str, str]) -> dict[str, Any]:
+    services = []
+    for one in figures.of_services(foreseen, found.units):
+        lasting = found.lasting[one.name]
+        services.append({**asdict(one), "usual_s": lasting.usual_s, "duration_from": lasting.source})
+    most, minute = figures.peak_starts(foreseen)
+    return {
+        "from": to_text(found.start),
+        "until": to_text(found.until),
+        "services": services,
+        "groups": [asdict(one) for one in figures.of_groups(foreseen, _members(found))],
+        "peak_starts": {"count": most, "minute": to_text(minute) if minute else None},
+        "never": never,
+        "assumed_s": ASSUMED_S,
+        "taken_for_up": found.silent,
+    }
+
+
+COMMANDS: dict[str, click.Command] = {"simulate": simulate}
