@@ -173,7 +173,9 @@ class _Circle:
             if view.run is not None and view.end is None and view.live:
                 self._take_up(view, view.run, start)
             heapq.heappush(self._agenda, (start, key))
+        now = start
         while self._agenda and self._agenda[0][0] < until:
+            assert self._agenda[0][0] >= now, "time goes on"
             now, due = self._agenda[0][0], set(self.waiting)
             while self._agenda and self._agenda[0][0] == now:
                 due.add(heapq.heappop(self._agenda)[1])
@@ -211,7 +213,7 @@ class _Circle:
 
     def _look_again_at_limit(self, start: Start) -> None:
         """It has to wait, and when its time is up no run's end may tell of it."""
-        view, slot = self.views[start.key], start.plan.slot
+        view, slot = self.views[start.key], start.plan.slot if start.plan.attempt == 1 else None
         limited = isinstance(view.unit, FixedTime) or (isinstance(view.unit, Periodical) and view.unit.start_within)
         if slot is not None and limited and isinstance(view.unit, TimedUnit) and view.schedule is not None:
             heapq.heappush(self._agenda, (start_limit(view.unit, view.schedule, slot), start.key))
@@ -298,14 +300,13 @@ class _Circle:
             self.views[wait.key] = replace(view, slots_first=wait.enters_queue, slots_entered_at=now)
 
     def still_waiting(self, until: datetime) -> list[StillWaiting]:
-        found = []
-        for key, view in self.views.items():
-            if is_daemons(view):
-                continue
-            due = due_slots(view, until - _TICK)
-            if due or key in self.waiting or view.requests:
-                decision = self.waiting.get(key) or decide(view, until - _TICK)
-                place = decision.place if isinstance(decision, Start | Wait) else until
+        found, now = [], until - _TICK
+        views = [view for view in self.views.values() if not is_daemons(view)]
+        decisions = [decide(view, now) for view in views]
+        for wait in arrange(decisions, self._held, now, self.outset.fair_after):
+            if isinstance(wait, Wait):
+                view = self.views[wait.key]
+                due = due_slots(view, now)
                 count = due.count if due else 0
-                found.append(StillWaiting(key, service_of(key), view.groups, place, decision.why, count))
+                found.append(StillWaiting(view.key, service_of(view.key), view.groups, wait.place, wait.why, count))
         return found
