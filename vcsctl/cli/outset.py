@@ -102,7 +102,7 @@ def gather(
     until = start + timedelta(hours=hours)
     fair_after = timedelta(seconds=context.config.fair_after)
     found = Gathered(start, until, published.timezone, fair_after)
-    durations = _given(given, published.units)
+    found.lasting = durations_of(given, published.units)
     found.silent = [node.name for node in context.nodes.values() if node.is_silent and not node.asked_to_drain]
     for name, row in sorted(published.units.items()):
         if row["masked"]:
@@ -112,11 +112,11 @@ def gather(
             continue
         unit, _ = fitting(context.unit(name), overview.overrides.get(name))
         if unit.enabled or everything:
-            _add(found, context, replace(unit, enabled=True), durations, everything=everything)
+            _add(found, context, replace(unit, enabled=True), everything=everything)
     return found
 
 
-def _add(found: Gathered, context: Context, unit: Unit, given: Mapping[str, Lasting], *, everything: bool) -> None:
+def _add(found: Gathered, context: Context, unit: Unit, *, everything: bool) -> None:
     name, groups = unit.name, context.catalogs.groups(unit.name)
     able, never = _able(context, unit, heed_programs=not everything)
     if isinstance(unit, Daemon):
@@ -128,7 +128,7 @@ def _add(found: Gathered, context: Context, unit: Unit, given: Mapping[str, Last
         return
     found.units[name], found.groups[name] = unit, groups
     found.keys[name] = sorted({place.key for place in able})
-    found.lasting[name] = given.get(name) or lasting_of(context, name)
+    found.lasting[name] = found.lasting.get(name) or lasting_of(context, name)
 
 
 def _able(context: Context, unit: Unit, *, heed_programs: bool) -> tuple[list[Place], str]:
@@ -152,7 +152,7 @@ def lasting_of(context: Context, name: str) -> Lasting:
     return Lasting(tuple(reversed(newest)), f"{len(newest)} runs") if newest else _ASSUMED
 
 
-def _given(texts: tuple[str, ...], known: Mapping[str, object]) -> dict[str, Lasting]:
+def durations_of(texts: tuple[str, ...], known: Mapping[str, object]) -> dict[str, Lasting]:
     found = {}
     for text in texts:
         name, equals, duration = text.partition("=")

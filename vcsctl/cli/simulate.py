@@ -100,7 +100,7 @@ def notes(found: Gathered) -> list[str]:
     """What was taken for granted."""
     texts = []
     if found.assumed:
-        texts.append(f"assumed to last {ASSUMED_S:g} s, without history: {listed(found.assumed)}; see --duration")
+        texts.append(f"without history, assumed to last {ASSUMED_S:g} s (see --duration): {listed(found.assumed)}")
     if found.silent:
         texts.append(f"taken for up: {listed(found.silent)}, without a heartbeat now")
     return texts
