@@ -136,12 +136,16 @@ def test_what_takes_longer_than_a_second_says_how_far_it_is(shared: Site) -> Non
 def test_it_begins_with_what_runs_now(site: Site) -> None:
     site.unit("holder", "schedule: periodical\nperiod: 60\ngroups: [g]\nenabled: false\nexec: [/bin/sleep, 1000]\n")
     site.unit("waits", "schedule: periodical\nperiod: 1\ngroups: [g]\nexec: [/bin/true]\n")
+    site.unit("asked", "schedule: periodical\nperiod: 60\ngroups: [g]\nenabled: false\nexec: [/bin/true]\n")
     site.start()
     site.request("holder")
     site.until(lambda: list((site.shared / "running").glob("holder.*")), "it runs")
-    found = service(simulated(site, "--hours", "0.25", "--duration", "holder=10m"), "waits")
-    assert found["coalesced"] >= 8
-    assert found["wait_max_s"] > 500
+    site.request("asked")
+    answer = simulated(site, "--hours", "0.25", "--duration", "holder=10m")
+    assert service(answer, "waits")["coalesced"] >= 8
+    assert service(answer, "waits")["wait_max_s"] > 500
+    assert service(answer, "asked")["runs"] == 1
+    assert service(answer, "asked")["wait_max_s"] > 500
     assert service(simulated(site, *FROM, "--hours", "0.25"), "waits")["coalesced"] == 0
 
 

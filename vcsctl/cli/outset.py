@@ -29,6 +29,7 @@ from vcsctl.vcsd.observe import Observer
 
 ASSUMED_S = 10.0  # what a run lasts of which nothing is known
 _MOST_RUNS = 100  # enough for their spread, and young enough to be like the next ones
+_YEARS = range(1970, 3000)  # beyond, a typo is likelier than a wish
 _LOOK_BACK = 1000  # rows: where so many hold no run that went well, older ones tell nothing of today
 
 hours_option = click.option(
@@ -169,6 +170,7 @@ def durations_of(texts: tuple[str, ...], known: Mapping[str, object]) -> dict[st
 
 def as_now(context: Context, overview: Overview, found: Gathered) -> Outset:
     """With what waits and runs at present. A run that has lasted longer than is usual is given as long again."""
+    _add_requested(found, context, overview)
     rest, live = found.outset(), dict[str, Live]()
     observer = Observer(context.paths, state.StateReader(context.paths, overview.faults))
     views = {view.key: view for view in rest.views}
@@ -191,6 +193,17 @@ def as_now(context: Context, overview: Overview, found: Gathered) -> Outset:
     return replace(rest, views=tuple(views.values()), live={**rest.live, **live})
 
 
+def _add_requested(found: Gathered, context: Context, overview: Overview) -> None:
+    """A disabled service that somebody asked for runs all the same, once."""
+    for name in sorted({service_of(key) for key in overview.pending}):
+        row = context.published.units.get(name)
+        if row is None or row["plain"] is None or name in found.units or name in found.never:
+            continue
+        unit, _ = fitting(context.unit(name), overview.overrides.get(name))
+        if not isinstance(unit, Daemon):
+            _add(found, context, unit, everything=False)
+
+
 def _seen(overview: Overview, observer: Observer, rest: KeyView) -> KeyView:
     """As it is on record."""
     service = service_seen(overview, service_of(rest.key), rest.key)
@@ -204,6 +217,9 @@ def _seen(overview: Overview, observer: Observer, rest: KeyView) -> KeyView:
 def start_of(text: str | None) -> datetime | None:
     """The instant that --from names; None where it is left out."""
     try:
-        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+        instant = datetime.fromisoformat(text).astimezone(UTC) if text else None
+        if instant is not None and instant.year not in _YEARS:
+            raise ValueError
+        return instant
     except (ValueError, OverflowError):
         raise UsageError(f"--from: cannot read {text!r}; write for example 2026-03-29T01:00") from None
