@@ -154,7 +154,6 @@ def test_the_drop_ins_of_advise_bring_what_it_says(site: Site) -> None:
         site.unit(name, UNITS[name])
     site.start()
     text = site.vcsctl("advise", "--hours", "2", "--duration", "calculator=50s").stdout
-    assert "# before: 4m10s of waiting in all" not in text
     before, after = re.findall(r"# (?:before: |after:  )(.*)", text)
     assert before == "20m00s of waiting in all, 0 slots coalesced or missed, at most 3 starts in one minute"
     assert after == "0.0s of waiting in all, 0 slots coalesced or missed, at most 2 starts in one minute"
@@ -162,7 +161,6 @@ def test_the_drop_ins_of_advise_bring_what_it_says(site: Site) -> None:
         file = site.root / path
         file.parent.mkdir(parents=True)
         file.write_text(content + "\n")
-        assert site.vcsctl("verify").stdout == ""
     site.reload()
     again = site.vcsctl("advise", "--hours", "2", "--duration", "calculator=50s").stdout
     assert again.startswith(f"nothing to gain: {after}\n")
