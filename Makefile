@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test hard-times packages-test check bench sim chaos systemd lab clean
+.PHONY: run test hard-times packages-test check bench sim chaos foresee systemd lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,10 @@ sim: $(VENV)/.made
 # Four nodes, forty services and faults at random, then the checker's verdict: make chaos MINUTES=10 SEED=1
 chaos: $(VENV)/.made
 	PYTHONPATH=tests:tests/cluster $(VENV)/bin/python tests/cluster/chaos.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+# A forecast of the next minutes beside what a real vcsd makes of them (docs/forecast.md)
+foresee: $(VENV)/.made
+	PYTHONPATH=.:tests $(VENV)/bin/python tests/cluster/foresee.py --minutes $(or $(MINUTES),10)
 
 # vcsd.service under a systemd of the tests' own, as root; also part of `make test` (docs/testing.md)
 systemd: $(VENV)/.made

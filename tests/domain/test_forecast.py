@@ -82,6 +82,12 @@ def test_a_slot_that_cannot_start_in_time_is_told_with_its_reason() -> None:
     assert row.why == "could not start by 2026-11-02T12:00:30Z (start_within)"
 
 
+def test_of_two_that_come_at_once_the_one_that_waits_for_its_own_run_is_first() -> None:
+    """vcsd enters it first: what it waits for is known before the groups are looked at."""
+    found = foreseen([job("z", 1, 0, "g"), job("a", 4, 1, "g")], 3, z=[70], a=[5])
+    assert [run.key for run in found.runs] == ["z", "z", "a", "z"]
+
+
 def test_what_waits_at_the_end_is_told_with_its_reason() -> None:
     found = foreseen([job("a", 60, 0, "g"), job("b", 1, 0, "g")], 10, a=[3600], b=[5])
     (entry,) = found.waiting
@@ -191,6 +197,7 @@ class Ticking:
     lasts: Sequence[float]
     slots: set[int]
     pending: list[int] = field(default_factory=list)
+    place: tuple[int, bool] = (0, False)  # those that wait for their own run enter the queue first
     ends: int | None = None
     runs: int = 0
 
@@ -212,14 +219,16 @@ def second_by_second(
     for now in range(length):
         for one in keys.values():
             one.ends = None if one.ends == now else one.ends
-            one.pending += [now] if now in one.slots else []
+            if now in one.slots:
+                one.place = one.place if one.pending else (now, one.ends is None)
+                one.pending.append(now)
             within = one.unit.start_within
             if one.ends is None and one.pending and within is not None and now >= one.pending[-1] + within:
                 one.pending.clear()
         busy = {group for one in keys.values() if one.ends is not None for group in one.unit.groups}
         reserved: set[str] = set()
         ready = [one for one in keys.values() if one.pending and one.ends is None]
-        for one in sorted(ready, key=lambda one: (one.pending[0], one.unit.name)):
+        for one in sorted(ready, key=lambda one: (one.place, one.unit.name)):
             if not (busy | reserved) & set(one.unit.groups):
                 one.ends = now + int(one.lasts[one.runs % len(one.lasts)])
                 one.runs += 1

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
-import pytest
-
+from tests.agreement import disagreements
 from tests.cli.test_advise import LASTS_S, catalogue
 from tests.simulation.commands import Conduct
 from tests.simulation.world import NOON, Setting, World
-from vcsctl.domain import figures
 from vcsctl.domain.forecast import Outset, at_rest, forecast
 from vcsctl.domain.unit import Periodical
 from vcsctl.runners.base import Job
@@ -56,17 +54,6 @@ def test_it_agrees_within_ten_percent_with_what_vcsd_comes_to(tmp_path: Path) ->
     views = tuple(at_rest(unit, keys[name], "UTC", start) for name, unit in units.items())
     foreseen = forecast(Outset(views, lasts_s, timedelta(seconds=FAIR_AFTER_S)), start, until)
 
-    waits, held_s = defaultdict(list), Counter[str]()
-    for row in rows:
-        assert row.queue_wait_s is not None
-        assert row.duration_s is not None
-        waits[row.service].append(row.queue_wait_s)
-        held_s.update(dict.fromkeys(units[row.service].groups, row.duration_s))  # type: ignore[arg-type]
-    within = lambda a, b: a == pytest.approx(b, rel=0.1, abs=1.0)  # noqa: E731 - of nothing ten percent are nothing
-    for one in figures.of_services(foreseen, units):
-        really = waits[one.name]
-        assert abs(one.runs - len(really)) <= max(1, 0.1 * len(really)), one
-        assert within(one.wait_mean_s, sum(really) / len(really) if really else 0.0), one
-    assert sum(one.wait_s for one in foreseen.runs) == pytest.approx(sum(map(sum, waits.values())), rel=0.1)
-    for group in figures.of_groups(foreseen, [(group, name) for name in units for group in units[name].groups]):
-        assert within(group.share * HOURS * 3600, held_s[group.name]), group
+    assert len(foreseen.runs) > 200
+    assert sum(run.wait_s for run in foreseen.runs) > 3600
+    assert disagreements(foreseen, rows, units) == []

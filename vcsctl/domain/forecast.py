@@ -165,6 +165,8 @@ class _Circle:
     _held: dict[str, Holder] = field(default_factory=dict)
     _ends: dict[str, tuple[datetime, End]] = field(default_factory=dict)  # KEY → when its live run ends, and how
     _agenda: list[tuple[datetime, str]] = field(default_factory=list)
+    _came: dict[str, datetime] = field(default_factory=dict)  # KEY → when its pending slots entered the queue
+    _entered: int = 0  # how many did at this instant
     _played: dict[str, int] = field(default_factory=dict)  # KEY → how many of its durations were taken
 
     def play(self, start: datetime, until: datetime) -> Iterator[datetime]:
@@ -198,6 +200,7 @@ class _Circle:
                 self._end(key)
         decisions = [decide(self.views[key], now) for key in keys if not is_daemons(self.views[key])]
         starts = {decision.key: decision for decision in decisions if isinstance(decision, Start)}
+        self._entered = 0
         for decision in arrange(decisions, self._held, now, self.outset.fair_after):
             if isinstance(decision, Wait) and decision.key in starts:
                 self._look_again_at_limit(starts[decision.key])
@@ -250,7 +253,9 @@ class _Circle:
         if isinstance(view.unit, TimedUnit) and view.unit.timeout is not None and lasts_s > view.unit.timeout:
             lasts_s, cause = view.unit.timeout, "timeout"
         end_at = now + timedelta(seconds=lasts_s)
-        due = min(start.place, plan.slot) if plan.slot and plan.trigger == "schedule" else start.place
+        due = min(start.place, self._came.pop(start.key, now))
+        if plan.slot is not None and plan.trigger == "schedule":
+            due = min(due, plan.slot)
         coalesced = sum(row.count for row in plan.dropped if row.cause == "coalesced" and row.first)
         self.runs.append(
             Planned(start.key, service, start.groups, plan.slot, due, now, end_at, coalesced, plan.attempt)
@@ -283,6 +288,7 @@ class _Circle:
         watermark = max((mark for mark in (view.watermark, plan.watermark) if mark is not None), default=None)
         done = {*plan.requests, *(row.request for row in plan.dropped)}
         requests = tuple(waiter for waiter in view.requests if waiter.id not in done)
+        self._came.pop(view.key, None)
         return replace(view, watermark=watermark, requests=requests, slots_first=None, slots_entered_at=None)
 
     def _note(self, key: str, plan: Plan) -> None:
@@ -297,7 +303,10 @@ class _Circle:
         if not view.live:
             self.waiting[wait.key] = wait
         if wait.enters_queue and (view.slots_first is None or view.slots_first < wait.enters_queue):
-            self.views[wait.key] = replace(view, slots_first=wait.enters_queue, slots_entered_at=now)
+            # One after the other, as vcsd writes them: of two that come at one instant that decides who is first.
+            place, self._entered = now + self._entered * _TICK, self._entered + 1
+            self._came[wait.key] = now
+            self.views[wait.key] = replace(view, slots_first=wait.enters_queue, slots_entered_at=place)
 
     def still_waiting(self, until: datetime) -> list[StillWaiting]:
         found, now = [], until - _TICK
@@ -308,5 +317,6 @@ class _Circle:
                 view = self.views[wait.key]
                 due = due_slots(view, now)
                 count = due.count if due else 0
-                found.append(StillWaiting(view.key, service_of(view.key), view.groups, wait.place, wait.why, count))
+                place = min(wait.place, self._came.get(view.key, wait.place))
+                found.append(StillWaiting(view.key, service_of(view.key), view.groups, place, wait.why, count))
         return found
