@@ -161,7 +161,7 @@ class _Circle:
     views: dict[str, KeyView]
     runs: list[Planned] = field(default_factory=list)
     unstarted: list[Unstarted] = field(default_factory=list)
-    waiting: dict[str, Wait] = field(default_factory=dict)  # for groups; who waits for its own run is told of its end
+    waiting: set[str] = field(default_factory=set)  # for groups; who waits for its own run is told of its end
     _held: dict[str, Holder] = field(default_factory=dict)
     _ends: dict[str, tuple[datetime, End]] = field(default_factory=dict)  # KEY → when its live run ends, and how
     _agenda: list[tuple[datetime, str]] = field(default_factory=list)
@@ -225,7 +225,7 @@ class _Circle:
                 heapq.heappush(self._agenda, (waiter.expires_at, start.key))
 
     def _apply(self, decision: Decision, now: datetime) -> None:
-        self.waiting.pop(decision.key, None)
+        self.waiting.discard(decision.key)
         match decision:
             case Start():
                 self._start(decision, now)
@@ -301,7 +301,7 @@ class _Circle:
     def _wait(self, wait: Wait, now: datetime) -> None:
         view = self.views[wait.key]
         if not view.live:
-            self.waiting[wait.key] = wait
+            self.waiting.add(wait.key)
         if wait.enters_queue and (view.slots_first is None or view.slots_first < wait.enters_queue):
             # One after the other, as vcsd writes them: of two that come at one instant that decides who is first.
             place, self._entered = now + self._entered * _TICK, self._entered + 1
