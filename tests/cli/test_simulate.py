@@ -54,7 +54,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> A
     site.stop()
     record(site, "calculator", [20.0, 40.0, 60.0])
     record(site, "calculator", [3.0], "failed")
-    return site
+    yield site
+    site.vcsctl("stop", "rates-daemon")  # its run goes on without vcsd
 
 
 def simulated(site: Site, *arguments: str) -> dict[str, Any]:
