@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from vcsctl.config import Places
 from vcsctl.domain.run import Request
+from vcsctl.places import Places
 from vcsctl.store import queue
 from vcsctl.store.paths import Paths
 from vcsctl.vcsd.control import ask

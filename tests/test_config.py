@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from vcsctl.config import load_config, places
+from vcsctl.config import load_config
 from vcsctl.errors import VcsError
+from vcsctl.places import places
 
 
 def test_a_heartbeat_is_no_faster_than_vcsd_beats(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ FLOORS = {
     "catalog": 1,
     "config": 1,
     "config_file": 1,
+    "places": 1,
     "runners": 2,
     "cli": 3,
     "vcsd": 3,

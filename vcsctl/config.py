@@ -1,23 +1,15 @@
-"""What /etc/vcs/vcs.yaml says of this node, and where everything lies. Standard library only.
-
-A command that only reads must not pay for a YAML parser: the validated values are kept beside the text
-they came from, and used as long as the text is the same and so is the version whose judgement they are.
-"""
+"""What /etc/vcs/vcs.yaml says of this node, with a default for every key. Standard library only."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated
 
-from vcsctl import __version__
 from vcsctl.domain import values
 from vcsctl.domain.parsed import Bool, Duration, Parsed
-from vcsctl.errors import StorageError, UsageError
+from vcsctl.places import LOG_DIR, SHARED_DIR, Places, read_kept, read_source
 
-LARGEST_FILE = 1 << 18
 SHORTEST_HEARTBEAT_S = 1.0  # vcsd's chores have their turn once a second
 
 
@@ -50,8 +42,8 @@ class Config:
 
     node: Annotated[str, Parsed(_parse_node_name)] = field(default_factory=_default_node)
     labels: Annotated[tuple[str, ...], Parsed(values.unique_list(_parse_node_name))] = ()
-    shared_dir: Annotated[str, Parsed(values.parse_path)] = "/var/lib/vcs/shared"
-    log_dir: Annotated[str, Parsed(values.parse_path)] = "/var/log/vcs"
+    shared_dir: Annotated[str, Parsed(values.parse_path)] = SHARED_DIR
+    log_dir: Annotated[str, Parsed(values.parse_path)] = LOG_DIR
     poll: Duration = 1.0
     poll_busy: Duration = 0.2
     heartbeat: Annotated[float, Parsed(_parse_heartbeat)] = 5.0
@@ -59,80 +51,6 @@ class Config:
     fair_after: Duration = 600.0
     cell: Annotated[str | None, Parsed(values.parse_text)] = None
     allow_nfs3: Bool = False  # a dead node's locks then stay until they are freed on the server
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Every directory of one installation; `root` moves all of them (--root, VCS_ROOT)."""
-
-    root: str = ""
-
-    @property
-    def config_file(self) -> str:
-        return f"{self.root}/etc/vcs/vcs.yaml"
-
-    @property
-    def site_units(self) -> str:
-        return f"{self.root}/etc/vcs/services.d"
-
-    @property
-    def utilities(self) -> str:
-        return f"{self.root}/etc/vcs/utilities"
-
-    @property
-    def vendor_units(self) -> str:
-        return f"{self.root}/usr/share/vcs/units" if self.root else f"{sys.prefix}/share/vcs/units"
-
-    @property
-    def state(self) -> str:
-        return f"{self.root}/var/lib/vcs"
-
-    @property
-    def remembered_cell(self) -> str:
-        """The id of the cell that this machine's vcsd works in."""
-        return f"{self.state}/cell.id"
-
-    @property
-    def local_cell(self) -> str:
-        """The records of the daemons that need no shared directory, laid out as a cell of one node."""
-        return f"{self.state}/local"
-
-    @property
-    def daemons(self) -> str:
-        """Where each runner of a daemon says how it is; on this machine, and gone with a reboot."""
-        return f"{self.root}/run/vcs/daemons"
-
-    @property
-    def permits(self) -> str:
-        """Where the process that never touches the share asks for turns there."""
-        return f"{self.root}/run/vcs/permits"
-
-    @property
-    def cache(self) -> str:
-        return f"{self.root}/var/cache/vcs"
-
-    @property
-    def snapshot(self) -> str:
-        return f"{self.cache}/catalog.snapshot"
-
-    @property
-    def socket(self) -> str:
-        return f"{self.root}/run/vcs/vcsd.sock"
-
-    @property
-    def config_cache(self) -> str:
-        return f"{self.cache}/vcs.yaml.json"
-
-    def moved(self, path: str) -> str:
-        return f"{self.root}{path}"
-
-
-def places(root: str | None) -> Places:
-    """For `--root`, else VCS_ROOT, else the system itself."""
-    if root == "":  # a variable that was not set, most likely: it must not mean the machine itself
-        raise UsageError("--root is empty; name a directory, or leave it out for the system itself")
-    root = root if root is not None else os.environ.get("VCS_ROOT", "")
-    return Places(os.path.abspath(root) if root else "")
 
 
 def load_config(where: Places) -> Config:
@@ -152,29 +70,9 @@ def moved(config: Config, where: Places) -> Config:
     return replace(config, shared_dir=where.moved(config.shared_dir), log_dir=where.moved(config.log_dir))
 
 
-def read_source(where: Places) -> bytes | None:
-    """The text of vcs.yaml; None when there is none."""
-    try:
-        with open(where.config_file, "rb") as file:
-            return file.read(LARGEST_FILE + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError(f"cannot read {where.config_file}: {(error.strerror or str(error)).lower()}") from None
-
-
 def read_cache(where: Places, source: bytes) -> Config | None:
     try:
-        for path in (where.config_file, where.config_cache):  # a file others may write is for the strict reader
-            status = os.stat(path)
-            if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-                return None
-        with open(where.config_cache, encoding="utf-8") as file:
-            cached: dict[str, Any] = json.load(file)
-        if cached["made_by"] != __version__ or cached["source"] != source.decode("latin-1"):
-            return None
-        values_ = cached["values"].items()
-        found: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values_}
-        return Config(**found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        kept = read_kept(where, source)
+        return Config(**kept) if kept is not None else None
+    except TypeError:
         return None

@@ -11,8 +11,9 @@ import sys
 from vcsctl import __version__
 from vcsctl.catalog.validate import check_permissions, validate
 from vcsctl.catalog.yaml_tree import BadFile, parse_tree
-from vcsctl.config import Config, Places, read_source
+from vcsctl.config import Config
 from vcsctl.errors import StorageError
+from vcsctl.places import Places, read_source
 from vcsctl.store import files
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 OK = 0
 FAILED = 1
@@ -59,8 +59,7 @@ class ForeignFileError(StorageError):
     """One name of the shared directory is not a file of ours; the others are as good as before."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One fault of one file. Line and column count from 1; 0 means the file as a whole."""
 
     path: str

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from vcsctl.cli.doctor_checks import Patient, clock, host_names
-from vcsctl.config import Config, Places
+from vcsctl.config import Config
+from vcsctl.places import Places
 from vcsctl.store import nodes
 from vcsctl.store.cell import make_cell
 from vcsctl.store.nodes import NodeState

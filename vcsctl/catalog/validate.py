@@ -161,7 +161,7 @@ def _problem(tree: Tree, fault: Any) -> Problem:
         key = str(path[0])
         kind = ("schedule",) if path not in tree.places and key in ("period", "run_at") else path
         text = f"is required; write for example {_EXAMPLES.get(key, f'{key}: VALUE')}"
-        return dataclasses.replace(problem_at(tree, kind, text), key=key)
+        return problem_at(tree, kind, text)._replace(key=key)
     if isinstance(cause, FieldError):
         return problem_at(tree, (cause.key,), str(cause))
     return problem_at(tree, _path_of(path, cause, tree), str(cause) if cause else "cannot be used; remove it")

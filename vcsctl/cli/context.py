@@ -19,9 +19,10 @@ import click
 from vcsctl.cli.catalogs import Catalogs
 from vcsctl.cli.cell_nodes import CellNode, read_nodes, unknown_node
 from vcsctl.cli.hints import likely
-from vcsctl.config import Config, Places, load_config, places
+from vcsctl.config import Config, load_config
 from vcsctl.domain.run import to_text
 from vcsctl.errors import TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
+from vcsctl.places import Places, places
 from vcsctl.store import local_cell
 from vcsctl.store.cell import Cell, open_cell, read_cell
 from vcsctl.store.nodes import NodeUnits

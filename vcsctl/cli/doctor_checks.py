@@ -13,9 +13,10 @@ from functools import cached_property
 from vcsctl.catalog.permissions import check_permissions
 from vcsctl.catalog.scan import Layers, scan
 from vcsctl.cli.watched import Finding
-from vcsctl.config import Config, Places
+from vcsctl.config import Config
 from vcsctl.domain.nodes import SILENT_AFTER_BEATS, clock_fault
 from vcsctl.errors import VcsError
+from vcsctl.places import Places
 from vcsctl.runners import linux
 from vcsctl.runners.orphan import locks_outlive_their_opener
 from vcsctl.store import nodes

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import IO, Any
 
-from vcsctl.config import Places
 from vcsctl.errors import UsageError, VcsError
+from vcsctl.places import Places
 
 _PATIENCE_S = 120.0
 

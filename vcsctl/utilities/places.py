@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from vcsctl.config import Places, load_config, places
+from vcsctl.config import load_config
 from vcsctl.errors import StorageError
+from vcsctl.places import Places, places
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ import time
 from typing import Any, NoReturn
 
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
-from vcsctl.config import Config, Places
+from vcsctl.config import Config
 from vcsctl.errors import RefusedError, StorageError, VcsError
+from vcsctl.places import Places
 from vcsctl.runners import cgroups, compiler, linux, spawn
 from vcsctl.runners.going_down import machine_goes_down
 from vcsctl.runners.programs import missing_program

@@ -15,9 +15,10 @@ import traceback
 from typing import NoReturn
 
 from vcsctl.catalog.snapshot import Snapshot
-from vcsctl.config import Config, Places
+from vcsctl.config import Config
 from vcsctl.domain.run import Claim
 from vcsctl.errors import RefusedError, StorageError, VcsError
+from vcsctl.places import Places
 from vcsctl.runners import linux
 from vcsctl.store import local_cell, locks
 from vcsctl.store.locks import HeldLock

@@ -9,10 +9,11 @@ import signal
 from dataclasses import dataclass
 
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
-from vcsctl.config import Config, Places
+from vcsctl.config import Config
 from vcsctl.domain.run import StopRequest
 from vcsctl.domain.unit import allowed_on, from_plain, needs_no_share
 from vcsctl.errors import VcsError
+from vcsctl.places import Places
 from vcsctl.runners import cgroups
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.start import start

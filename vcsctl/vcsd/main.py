@@ -8,8 +8,9 @@ import signal
 import sys
 
 from vcsctl import __version__
-from vcsctl.config import load_config, places, read_cache, read_source
+from vcsctl.config import load_config, read_cache
 from vcsctl.errors import StorageError, VcsError
+from vcsctl.places import places, read_source
 from vcsctl.runners.compiler import compile_config
 from vcsctl.vcsd.daemon import Daemon
 
