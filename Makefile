@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test hard-times packages-test check bench sim chaos foresee systemd lab clean
+.PHONY: run test hard-times packages-test check completion man bench sim chaos foresee systemd lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,10 @@ check: $(VENV)/.made
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+# What completion must know of the commands, after one got an option or an argument.
+completion: $(VENV)/.made
+	$(VENV)/bin/python -m vcsctl.cli.shaping
 
 # All measures, or some: make bench ONLY="dispatch idle" ARGS="--samples 5 --json results.json"
 bench: $(VENV)/.bench

@@ -7,7 +7,6 @@ they came from, and used as long as the text is the same and so is the version w
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import Any, NamedTuple
@@ -105,6 +104,8 @@ def read_source(where: Places) -> bytes | None:
 
 def read_kept(where: Places, source: bytes) -> dict[str, Any] | None:
     """The values of vcs.yaml as they were kept for just this text; None where they are to be found anew."""
+    import json  # here, since where there is no vcs.yaml nobody needs it
+
     try:
         for path in (where.config_file, where.config_cache):  # a file others may write is for the strict reader
             status = os.stat(path)

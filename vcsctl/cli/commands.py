@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cat": ("units", "Show the files that make up a unit."),
     "verify": ("units", "Check unit files."),
     "doctor": ("doctor", "Prove that the shared directory can be trusted."),
+    "completion": ("completion", "Print the script that lets a shell complete."),
 }
 
 
@@ -54,6 +55,10 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if ctx.resilient_parsing:  # a shell asks: what completion needs to know is there without loading a command
+            from vcsctl.cli.completion import light
+
+            return light(cmd_name)
         module = importlib.import_module(f"vcsctl.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.COMMANDS[cmd_name]
         return command
@@ -85,6 +90,10 @@ def vcsctl(ctx: click.Context, root: str | None) -> None:
 def execute() -> int:
     """Runs the command line; its exit code. No fault becomes a traceback, unless VCS_DEBUG asks for one."""
     _open_streams()
+    if "_VCSCTL_COMPLETE" in os.environ:
+        from vcsctl.cli.completion import answer
+
+        answer(vcsctl)
     try:
         code = vcsctl(prog_name="vcsctl", standalone_mode=False)
         sys.stdout.flush()

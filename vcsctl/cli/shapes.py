@@ -1,0 +1,121 @@
+"""What completion knows of every command without loading it. Written by `make completion`; data only."""
+
+# fmt: off
+from __future__ import annotations
+
+# declarations, kind of value (or the choices), how many (0: a flag), may be repeated, help
+Parameter = tuple[tuple[str, ...], "str | tuple[str, ...]", int, bool, str]
+# first line of the help, parameters; a subcommand under the names of all that lead to it
+SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
+    'status': ('Show all services, or one.', (
+        (('name',), 'service', 1, False, ''),
+        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+    )),
+    'queue': ('Show what waits, since when and for what.', (
+        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+    )),
+    'history': ('Show the recorded outcomes of a service.', (
+        (('name',), 'service', 1, False, ''),
+        (('-n', '--lines', 'lines'), '', 1, False, 'How many rows.'),
+        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+    )),
+    'logs': ('Print the log of a run.', (
+        (('name',), 'service', 1, False, ''),
+        (('--run', 'run_id'), 'run', 1, False, "A run's id, as `history` shows it; default: the newest."),
+        (('-f', '--follow', 'follow'), '', 0, False, 'Go on printing what is added.'),
+    )),
+    'why': ('Explain what a service does next, and why.', (
+        (('name',), 'service', 1, False, ''),
+        (('--node', 'node'), 'node', 1, False, 'Only on this node.'),
+    )),
+    'calendar': ('Show the next slots of a service or an expression.', (
+        (('what',), 'service', 1, False, ''),
+        (('-n', '--count', 'count'), '', 1, False, 'How many slots.'),
+        (('--from', 'start'), '', 1, False, 'From this instant on, for example 2026-03-29T01:00.'),
+        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+    )),
+    'run': ('Request a run now.', (
+        (('names',), 'service', -1, False, ''),
+        (('--wait', 'wait'), '', 0, False, 'Wait for the outcome; the exit code is 0 when it is ok.'),
+        (('--within', 'within'), '', 1, False, 'Do not start later than this after now, for example 10m.'),
+        (('--node', 'node'), 'node', 1, False, 'Only on this node.'),
+    )),
+    'stop': ('Stop the runs of services.', (
+        (('names',), 'service', -1, False, ''),
+        (('--reason', 'reason'), '', 1, False, 'Why; it is recorded.'),
+        (('--node', 'node'), 'node', 1, False, 'Only on this node.'),
+    )),
+    'restart': ('Restart daemons, node by node.', (
+        (('names',), 'service', -1, False, ''),
+        (('--node', 'node'), 'node', 1, False, 'Only on this node.'),
+        (('--no-wait', 'no_wait'), '', 0, False, 'Ask for all of them at once, and wait for none.'),
+        (('--reason', 'reason'), '', 1, False, 'Why; it is recorded.'),
+    )),
+    'reset-failed': ('Let failed daemons be started again.', (
+        (('names',), 'service', -1, False, ''),
+        (('--node', 'node'), 'node', 1, False, 'Only on this node.'),
+    )),
+    'lock': ('Hold run groups while a command runs.', (
+        (('groups',), 'group', -1, False, ''),
+        (('--wait', 'wait'), '', 1, False, 'Wait at most this long, 0 not at all; default: for ever.'),
+    )),
+    'cancel': ('Cancel the waiting requests of a service.', (
+        (('name',), 'service', 1, False, ''),
+        (('--node', 'node'), 'node', 1, False, 'Only on this node.'),
+    )),
+    'enable': ('Enable services.', (
+        (('names',), 'service', -1, False, ''),
+        (('--reason', 'reason'), '', 1, False, 'Why; it is recorded.'),
+    )),
+    'disable': ('Disable services: no slot starts any more.', (
+        (('names',), 'service', -1, False, ''),
+        (('--now', 'now'), '', 0, False, 'Stop a running run too.'),
+        (('--reason', 'reason'), '', 1, False, 'Why; it is recorded.'),
+    )),
+    'set': ('Change the schedule or timeout of a service by hand.', (
+        (('name',), 'service', 1, False, ''),
+        (('assignments',), 'key', -1, False, ''),
+        (('--reason', 'reason'), '', 1, False, 'Why; it is recorded.'),
+    )),
+    'revert': ('Take back what was changed by hand.', (
+        (('names',), 'service', -1, False, ''),
+    )),
+    'nodes': ('Show the nodes of the cell; forget one.', (
+        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+    )),
+    'nodes forget': ('Forget a node that is gone for good: its units and its groups count no more.', (
+        (('node',), 'node', 1, False, ''),
+        (('--yes', 'yes'), '', 0, False, 'Do not ask.'),
+    )),
+    'drain': ('Let a node start nothing more.', (
+        (('node',), 'node', 1, False, ''),
+        (('--wait', 'wait'), '', 0, False, 'Wait until nothing runs there any more.'),
+        (('--reason', 'reason'), '', 1, False, 'Why; it is recorded.'),
+    )),
+    'resume': ('Let a drained node start runs again.', (
+        (('node',), 'node', 1, False, ''),
+    )),
+    'init': ('Make the cell on the shared directory.', (
+    )),
+    'reload': ('Read the unit files again, or let a daemon read its configuration.', (
+        (('names',), 'service', -1, False, ''),
+        (('--node', 'node'), 'node', 1, False, 'Only on this node.'),
+    )),
+    'cat': ('Show the files that make up a unit.', (
+        (('name',), 'service', 1, False, ''),
+    )),
+    'verify': ('Check unit files.', (
+        (('paths',), 'file', -1, False, ''),
+        (('--as', 'name'), '', 1, False, 'Judge one file, whatever it is called, as the unit NAME.'),
+        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+    )),
+    'doctor': ('Prove that the shared directory can be trusted.', (
+        (('--serve', 'serve'), '', 0, False, 'Wait for a --peer on another node, and prove the share between the two.'),
+        (('--peer', 'peer'), '', 0, False, 'Prove the share together with the node that runs --serve.'),
+        (('--within', 'within'), '', 1, False, 'Give up when no other side is there by then; a peer: 30s.'),
+        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+    )),
+    'completion': ('Print the script that lets a shell complete.', (
+        (('shell',), ('bash', 'zsh', 'fish'), 1, False, ''),
+    )),
+}
