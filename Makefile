@@ -38,6 +38,10 @@ check: $(VENV)/.made
 completion: $(VENV)/.made
 	$(VENV)/bin/python -m vcsctl.cli.shaping
 
+# The man pages, from the text of --help, and the scripts for shells, in build/man; `man -l build/man/vcsctl.1` shows one.
+man: $(VENV)/.made
+	$(VENV)/bin/python -m vcsctl.cli.manual build/man
+
 # All measures, or some: make bench ONLY="dispatch idle" ARGS="--samples 5 --json results.json"
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks $(ONLY) $(ARGS)

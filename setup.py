@@ -1,8 +1,10 @@
 """Packaging: console scripts, the shipped units under <prefix>/share/vcs/units, and what the code really needs."""
 
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = next(
@@ -16,6 +18,19 @@ def files(folder: str, pattern: str) -> list[str]:
     return sorted(str(path.relative_to(HERE)) for path in (HERE / folder).glob(pattern))
 
 
+class Build(build_py):
+    """Writes the man pages and the scripts of the shells from the commands themselves, so that they say the same."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return  # `make man` writes them into a working copy
+        sys.path.insert(0, str(HERE))
+        from vcsctl.cli.manual import write
+
+        write(HERE / "build/man")
+
+
 setup(
     name="vcsctl",
     version=VERSION,
@@ -26,7 +41,13 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["vcsctl", "vcsctl.*"]),
     package_data={"vcsctl": ["py.typed"]},
+    cmdclass={"build_py": Build},
     data_files=[
+        ("share/man/man1", ["build/man/vcsctl.1"]),
+        ("share/man/man8", ["build/man/vcsd.8"]),
+        ("share/bash-completion/completions", ["build/man/vcsctl"]),
+        ("share/zsh/site-functions", ["build/man/_vcsctl"]),
+        ("share/fish/vendor_completions.d", ["build/man/vcsctl.fish"]),
         ("lib/systemd/system", ["etc/systemd/vcsd.service"]),
         ("share/vcs/units", files("units", "*.yaml")),
         ("share/vcs/services.d", files("etc/vcs/services.d", "*.yaml")),

@@ -70,6 +70,14 @@ def test_the_wheel_brings_programs_units_and_samples(prefix: Path, tmp_path: Pat
     assert {path.name for path in (prefix / "share/vcs/units").iterdir()} == shipped
     assert (prefix / "share/vcs/services.d/backup-manager.yaml.d/10-billing.yaml").is_file()
     assert (prefix / "lib/systemd/system/vcsd.service").is_file()
+    for page in ("man/man1/vcsctl.1", "man/man8/vcsd.8"):
+        assert (prefix / "share" / page).read_text().startswith(".TH VCS")
+    for script in (
+        "bash-completion/completions/vcsctl",
+        "zsh/site-functions/_vcsctl",
+        "fish/vendor_completions.d/vcsctl.fish",
+    ):
+        assert "_VCSCTL_COMPLETE" in (prefix / "share" / script).read_text()
     for program in ("vcsctl", "vcsd", "vcs-utility"):
         assert run(prefix / "bin" / program, "--version", cwd=tmp_path).returncode == 0
 

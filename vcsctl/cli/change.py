@@ -53,7 +53,10 @@ def _change(context: Context, name: str, changes: Mapping[str, Any], reason: str
 @reason_option
 @click.pass_obj
 def enable(context: Context, names: tuple[str, ...], reason: str) -> None:
-    """Enable services. Nothing retroactive: only slots from now on count; a daemon is started."""
+    """Enable services. Nothing retroactive: only slots from now on count; a daemon is started.
+
+    Example: vcsctl enable backup-manager
+    """
     for name in names:
         context.unit(name)
         refuse_without_program(context, name, places(context, name))
@@ -69,7 +72,10 @@ def enable(context: Context, names: tuple[str, ...], reason: str) -> None:
 @reason_option
 @click.pass_context
 def disable(ctx: click.Context, names: tuple[str, ...], now: bool, reason: str) -> None:
-    """Disable services: future slots do not start, waiting ones are dropped; a running run goes on, a daemon stops."""
+    """Disable services: future slots do not start, waiting ones are dropped; a running run goes on, a daemon stops.
+
+    Example: vcsctl disable backup-manager --now --reason "disk full"
+    """
     context: Context = ctx.obj
     for name in names:
         context.unit(name)  # all or none, as far as a typo goes
@@ -124,7 +130,10 @@ def set_command(context: Context, name: str, assignments: tuple[str, ...], reaso
 @click.argument("names", nargs=-1, required=True)
 @click.pass_obj
 def revert(context: Context, names: tuple[str, ...]) -> None:
-    """Take back what was changed by hand: the declaration counts again, from now on."""
+    """Take back what was changed by hand: the declaration counts again, from now on.
+
+    Example: vcsctl revert calculator
+    """
     for name in names:
         context.row(name)
     for name in names:

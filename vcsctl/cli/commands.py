@@ -9,10 +9,12 @@ import errno
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
 from vcsctl import __version__
+from vcsctl.cli.helps import arrange, by_section
 from vcsctl.cli.hints import likely
 from vcsctl.errors import FAILED, OK, VcsError
 
@@ -45,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("units", "Check unit files."),
     "doctor": ("doctor", "Prove that the shared directory can be trusted."),
     "completion": ("completion", "Print the script that lets a shell complete."),
+    "help": ("help", "Show the help of a command."),
 }
 
 
@@ -61,7 +64,7 @@ class LazyGroup(click.Group):
             return light(cmd_name)
         module = importlib.import_module(f"vcsctl.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.COMMANDS[cmd_name]
-        return command
+        return arrange(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -71,20 +74,39 @@ class LazyGroup(click.Group):
             ctx.fail(f"no such command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands first: they are what somebody looks for."""
+        width = max(map(len, COMMANDS))
+        for title, names in by_section(COMMANDS):
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), COMMANDS[name][1]) for name in names])
+        click.Command.format_options(self, ctx, formatter)
 
 
-@click.group(cls=LazyGroup)
-@click.option("--root", metavar="DIR", help="Move every path under DIR (also: VCS_ROOT).")
+def _folders(_ctx: click.Context, _option: click.Parameter, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, "dir")]
+
+
+@click.group(cls=LazyGroup, epilog="`vcsctl COMMAND --help` tells more of one command, `man vcsctl` all of all.")
+@click.option("--root", metavar="DIR", shell_complete=_folders, help="Move every path under DIR (also: VCS_ROOT).")
 @click.version_option(__version__, prog_name="vcsctl")
 @click.pass_context
 def vcsctl(ctx: click.Context, root: str | None) -> None:
-    """See and steer the services of this cell."""
+    """See and steer the services of this cell.
+
+    Examples:
+    vcsctl status
+    vcsctl why backup-manager
+    vcsctl run backup-manager --wait
+    """
     from vcsctl.cli.context import Context  # here, so that --help and completion load nothing but click
 
     ctx.obj = Context(root)
+
+
+arrange(vcsctl)
 
 
 def execute() -> int:

@@ -143,7 +143,10 @@ def _stop_here(context: Context, unit: Daemon, one: Instance, reason: str) -> bo
 @node_option
 @click.pass_obj
 def reset_failed(context: Context, names: tuple[str, ...], node: str | None) -> None:
-    """Let daemons that have failed be started again."""
+    """Let daemons that have failed be started again.
+
+    Example: vcsctl reset-failed radius-server
+    """
     found = {}
     for name in dict.fromkeys(names):
         daemon_of(context, name, "each of its slots starts anew, whatever became of the one before")

@@ -30,6 +30,8 @@ _SHOWN = {"ok": "ok", "warning": "warning", "failed": "FAILED", "skipped": "skip
 def doctor(context: Context, serve: bool, peer: bool, within: str | None, output: str) -> None:
     """Prove that the shared directory can be trusted with locks, on this machine or between two.
 
+    Example: vcsctl doctor
+
     Needs no vcsd and disturbs none. Exit code 1 when something must be mended, 75 when the storage does not answer.
     """
     patient = Patient(context.where, context.config)

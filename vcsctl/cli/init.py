@@ -20,7 +20,10 @@ _NOT_FOREIGN = {"lost+found", *(folder.partition("/")[0] for folder in FOLDERS)}
 @click.command()
 @click.pass_obj
 def init(context: Context) -> None:
-    """Make the cell on the shared directory that vcs.yaml names. Once, on any one node."""
+    """Make the cell on the shared directory that vcs.yaml names. Once, on any one node.
+
+    Example: vcsctl init
+    """
     paths, config = Paths(context.config.shared_dir), context.config
     _refuse_unusable(paths)
     before = read_cell(paths)

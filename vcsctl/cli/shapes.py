@@ -118,4 +118,7 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
     'completion': ('Print the script that lets a shell complete.', (
         (('shell',), ('bash', 'zsh', 'fish'), 1, False, ''),
     )),
+    'help': ('Show the help of a command.', (
+        (('command',), 'command', -1, False, ''),
+    )),
 }

@@ -25,6 +25,8 @@ _PATIENCE_S = 60.0
 def reload(context: Context, names: tuple[str, ...], node: str | None) -> None:
     """Read the unit files again; a bad unit keeps its last good version.
 
+    Example: vcsctl reload
+
     With names: let these daemons read their own configuration again, each as its unit says.
     """
     if names:
@@ -49,7 +51,10 @@ def reload(context: Context, names: tuple[str, ...], node: str | None) -> None:
 @click.argument("name")
 @click.pass_obj
 def cat(context: Context, name: str) -> None:
-    """Show the files that make up a unit, each under its path."""
+    """Show the files that make up a unit, each under its path.
+
+    Example: vcsctl cat backup-manager
+    """
     found, _ = scan(Layers(context.where.vendor_units, context.where.site_units))
     if name not in found:
         hint = likely(name, found, "`vcsctl status` lists the services")
@@ -69,6 +74,8 @@ def cat(context: Context, name: str) -> None:
 @click.pass_obj
 def verify(context: Context, paths: tuple[str, ...], name: str | None, output: str) -> None:
     """Check unit files or directories of them; without any, all that vcsd would read.
+
+    Example: vcsctl verify --as backup-manager new.yaml
 
     Silent and 0 when all is well, else each problem with its place and exit code 2.
     """

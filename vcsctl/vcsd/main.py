@@ -15,11 +15,19 @@ from vcsctl.runners.compiler import compile_config
 from vcsctl.vcsd.daemon import Daemon
 
 
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="vcsd",
+        description="Runs the services of this node, in the foreground.",
+        epilog="Example: vcsd --root /tmp/trial",
+    )
+    made.add_argument("--root", metavar="DIR", help="move every path under DIR (also: VCS_ROOT)")
+    made.add_argument("--version", action="version", version=f"vcsd {__version__}")
+    return made
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="vcsd", description="Runs the services of this node, in the foreground.")
-    parser.add_argument("--root", metavar="DIR", help="move every path under DIR (also: VCS_ROOT)")
-    parser.add_argument("--version", action="version", version=f"vcsd {__version__}")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     try:
         where = places(arguments.root)
         if where.root:
