@@ -13,7 +13,7 @@ import pytest
 from rig import Rig
 
 from vcsctl.domain.daemon import DaemonState
-from vcsctl.runners import linux, tellers
+from vcsctl.runners import alive, linux, tellers
 
 RUN = DaemonState("d.1", "d", "n1", "up", datetime(2026, 1, 1, tzinfo=UTC), 0)
 
@@ -27,14 +27,14 @@ def test_a_runner_lives_only_with_the_start_time_it_told(child: subprocess.Popen
     started = linux.process_started(child.pid)
     assert started is not None
     try:
-        assert tellers.lives(DaemonState("d.1", "d", "n1", "up", RUN.since, child.pid, runner_started=started))
-        assert not tellers.lives(DaemonState("d.1", "d", "n1", "up", RUN.since, child.pid, runner_started=started - 1))
+        assert alive.lives(DaemonState("d.1", "d", "n1", "up", RUN.since, child.pid, runner_started=started))
+        assert not alive.lives(DaemonState("d.1", "d", "n1", "up", RUN.since, child.pid, runner_started=started - 1))
         # As a former version told it.
-        assert tellers.lives(DaemonState("d.1", "d", "n1", "up", RUN.since, child.pid))
+        assert alive.lives(DaemonState("d.1", "d", "n1", "up", RUN.since, child.pid))
     finally:
         child.kill()
         child.wait()
-    assert not tellers.lives(DaemonState("d.1", "d", "n1", "up", RUN.since, child.pid, runner_started=started))
+    assert not alive.lives(DaemonState("d.1", "d", "n1", "up", RUN.since, child.pid, runner_started=started))
 
 
 def test_a_runner_tells_its_start_time(rig: Rig) -> None:

@@ -18,7 +18,7 @@ from vcsctl.domain.daemon import DaemonState
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import parse_run_id, service_of
 from vcsctl.errors import StorageError
-from vcsctl.runners import tellers
+from vcsctl.runners import alive
 from vcsctl.store import daemons, files
 from vcsctl.store.paths import RESET, Paths
 
@@ -68,7 +68,7 @@ def own_daemons(context: Context) -> dict[str, DaemonState]:
     """Run id → what the living runners of this machine tell. Needs no shared directory."""
     found = {}
     for run_id, stored in daemons.told_here(context.where.daemons).items():
-        if tellers.lives(stored.value):  # one that was killed leaves its file behind
+        if alive.lives(stored.value):  # one that was killed leaves its file behind
             found[run_id] = stored.value
     return found
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from vcsctl.domain.unit import Daemon
+if TYPE_CHECKING:  # all kinds of units are much to load for who only reads how a daemon is
+    from vcsctl.domain.unit import Daemon
 
 RESET_AFTER_S = 30.0  # a process that ran so long was well: the next delay is the first one again
 

@@ -10,7 +10,6 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 NODE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -173,6 +172,8 @@ def parse_day(value: object) -> str:
 
 
 def parse_timezone(value: object) -> str:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # here: few who read a configuration meet a zone
+
     text = text_of(value)
     try:
         ZoneInfo(text)

@@ -1,4 +1,4 @@
-"""Runners of daemons of this machine, seen from outside by what they tell: which live, and what killed ones left.
+"""What runners of daemons of this machine left behind where they tell how they are, when they were killed.
 
 Starts and ends no process.
 """
@@ -10,15 +10,8 @@ import os
 import socket
 import stat
 
-from vcsctl.domain.daemon import DaemonState
-from vcsctl.runners import linux, notify
+from vcsctl.runners import notify
 from vcsctl.store.paths import TEMPORARY_PREFIX
-
-
-def lives(state: DaemonState) -> bool:
-    """Whether the runner that told this does: its pid alone may have become another's."""
-    started = linux.process_started(state.runner)
-    return started is not None and state.runner_started in (0, started)  # 0: as runners of a former version told
 
 
 class Sweep:

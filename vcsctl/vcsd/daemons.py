@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from vcsctl.domain.daemon import DaemonState
-from vcsctl.runners import tellers, usage
+from vcsctl.runners import alive, tellers, usage
 from vcsctl.store import daemons
 from vcsctl.store.daemons import NodeDaemons
 from vcsctl.store.paths import Paths
@@ -116,4 +116,4 @@ def publisher_of(paths: Paths, node: str, folder: str, clocks: Clocks, cgroup_ba
         used = usage.measure({state.run_id: (state.runner, state.pid) for state in states}, cgroup_base)
         return {run_id: Usage(round(cpu_s, 1), memory_kib) for run_id, (cpu_s, memory_kib) in used.items()}
 
-    return Publisher(paths, node, folder, clocks, measure, tellers.lives, tellers.Sweep(folder).look)
+    return Publisher(paths, node, folder, clocks, measure, alive.lives, tellers.Sweep(folder).look)
