@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import json
 import os
@@ -131,8 +132,14 @@ output_option = click.option(
 reason_option = click.option("--reason", default="", callback=_one_line, help="Why; it is recorded.")
 
 
+_shown_at_once = True  # False: the answer is over soon, and nobody reads it line by line
+
+
 def show(text: str) -> None:
-    click.echo(text)
+    if _shown_at_once:
+        click.echo(text)
+    else:
+        sys.stdout.write(f"{text}\n")  # 10,000 rows, each written by itself, take as long as making them
 
 
 def show_json(kind: str, content: Any, **beside: Any) -> None:
@@ -149,8 +156,12 @@ def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[
     has_read, reads = os.pipe()  # its other end is closed when all is read
     pid = os.fork()
     if pid == 0:
+        global _shown_at_once
+        _shown_at_once = sys.stdout.isatty()
         os.close(has_read)
+        gc.disable()  # it reads, prints and ends: 10,000 rows are looked through a dozen times for nothing
         afterwards = read()
+        gc.enable()
         os.close(reads)
         if afterwards is not None:
             afterwards()
