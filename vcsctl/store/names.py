@@ -19,15 +19,13 @@ _UNITS = ".units.json"
 
 
 def services(paths: Paths, prefix: str = "") -> set[str]:
-    """What any node declares. With 10,000 of them the search for one byte sequence is all the time there is."""
-    found = set()
-    start = prefix.encode()
+    """What any node declares. Of 10,000 names a search finds those that begin so, and a split all, in no time."""
+    found: set[bytes] = set()
+    some = re.compile(b'"(%b[^"]*)%b' % (re.escape(prefix.encode()), re.escape(_AFTER_A_NAME)))
     for text in _published(paths):
-        for part in text.split(_AFTER_A_NAME)[:-1]:
-            name = part[part.rfind(b'"') + 1 :]
-            if name.startswith(start):
-                found.add(name.decode("ascii", "replace"))
-    return found
+        parts = [] if prefix else text.split(_AFTER_A_NAME)[:-1]
+        found.update(some.findall(text) if prefix else [part[part.rfind(b'"') + 1 :] for part in parts])
+    return {name.decode("ascii", "replace") for name in found}
 
 
 def groups(paths: Paths) -> set[str]:
