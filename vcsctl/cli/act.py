@@ -110,6 +110,8 @@ def _wait(context: Context, request: Request) -> bool:
 def stop(context: Context, names: tuple[str, ...], reason: str, node: str | None) -> None:
     """Stop the runs of services: the stop signal, then KILL after stop_timeout. Works from any node.
 
+    Example: vcsctl stop calculator
+
     A daemon stays stopped until it is restarted, its unit changes or its node is rebooted.
     """
     for name in names:
@@ -143,7 +145,10 @@ def live_claims(context: Context, name: str) -> dict[str, Claim]:
 @node_option
 @click.pass_obj
 def cancel(context: Context, name: str, node: str | None) -> None:
-    """Cancel the waiting requests of a service. Certain when it returns."""
+    """Cancel the waiting requests of a service. Certain when it returns.
+
+    Example: vcsctl cancel calculator
+    """
     context.row(name)
     keys = Overview(context).keys_on(name, node)
     waiting = [one for one in _waiting(context, name) if node is None or one.key in keys]

@@ -60,7 +60,10 @@ def drain(context: Context, node: str, wait: bool, reason: str) -> None:
 @click.argument("node")
 @click.pass_obj
 def resume(context: Context, node: str) -> None:
-    """Let a drained node start runs again."""
+    """Let a drained node start runs again.
+
+    Example: vcsctl resume bill1
+    """
     if node not in drains(context.paths):  # the wish counts, whether the node is known or not
         context.node(node)
     if not take_back(context.paths, node):

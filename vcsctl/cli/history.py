@@ -23,7 +23,10 @@ from vcsctl.store import history
 @output_option
 @click.pass_obj
 def history_command(context: Context, name: str, lines: int, output: str) -> None:
-    """Show the recorded outcomes of a service, the newest last."""
+    """Show the recorded outcomes of a service, the newest last.
+
+    Example: vcsctl history backup-manager -n 5
+    """
     in_time(lambda: _history(context, name, lines, output))
 
 

@@ -119,7 +119,10 @@ def _plain(overview: Overview, node: CellNode) -> dict[str, Any]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def forget(context: Context, node: str, yes: bool) -> None:
-    """Forget a node that is gone for good: its units and its groups count no more. If drained, it stays so."""
+    """Forget a node that is gone for good: its units and its groups count no more. If drained, it stays so.
+
+    Example: vcsctl nodes forget bill3
+    """
     context.node(node)
     # Silence by the file server's clock: this machine's may be ahead, and has perhaps no vcsd that measured it.
     offset_s = measure_offset(context.paths.nodes).offset_s

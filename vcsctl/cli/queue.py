@@ -14,7 +14,10 @@ from vcsctl.domain.run import to_text
 @output_option
 @click.pass_obj
 def queue(context: Context, output: str) -> None:
-    """Show what waits, since when and for what."""
+    """Show what waits, since when and for what.
+
+    Example: vcsctl queue
+    """
     in_time(lambda: _queue(context, output))
 
 

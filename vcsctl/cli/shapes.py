@@ -34,6 +34,19 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('--from', 'start'), '', 1, False, 'From this instant on, for example 2026-03-29T01:00.'),
         (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
+    'simulate': ('Foresee the coming hours: waits, lost slots, the use of groups.', (
+        (('--hours', 'hours'), '', 1, False, 'For how long.'),
+        (('--from', 'begin'), '', 1, False, 'From this instant on, with nothing running or waiting then.'),
+        (('--duration', 'given'), '', 1, True, 'What a run of NAME lasts, for example 90s.'),
+        (('--all', 'everything'), '', 0, False, 'As if every service were enabled and its program there.'),
+        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+    )),
+    'advise': ('Propose align values with which services wait less for each other.', (
+        (('--hours', 'hours'), '', 1, False, 'For how long.'),
+        (('--duration', 'given'), '', 1, True, 'What a run of NAME lasts, for example 90s.'),
+        (('--all', 'everything'), '', 0, False, 'As if every service were enabled and its program there.'),
+        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+    )),
     'run': ('Request a run now.', (
         (('names',), 'service', -1, False, ''),
         (('--wait', 'wait'), '', 0, False, 'Wait for the outcome; the exit code is 0 when it is ok.'),

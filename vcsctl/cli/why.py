@@ -35,6 +35,8 @@ from vcsctl.vcsd.observe import Observer
 def why(context: Context, name: str, node: str | None) -> None:
     """Explain what a service does next, and why.
 
+    Example: vcsctl why backup-manager
+
     One that runs on each of its nodes is explained for all of them, or for --node.
     """
     in_time(lambda: _why(context, name, node), lambda: _why_here(context, name, node))
