@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import re
+import sys
 from typing import Any
 
 import pytest
+from terminals import Terminal, assert_screen, steady
 
 Site = Any
 UNIT = "schedule: periodical\nperiod: 5\nalign: 2\nenabled: false\ngroups: [billing]\nexec: [/bin/sleep, 1000]\n"
@@ -15,8 +19,10 @@ FROM = ("--from", "2026-03-02T03:00+00:00")
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> Any:
     made = site_class(tmp_path_factory.mktemp("site"))
+    made.configure("node: bill1\n")
     made.unit("calculator", UNIT)
     made.unit("backup", "schedule: fixed-time\nrun_at: [04:05]\ndays: [mon]\ntimezone: UTC\nexec: [/bin/true]\n")
+    made.unit("lacking", UNIT.replace("/bin/sleep, 1000", f"/nonexistent/{'x' * 20}/program"))
     made.unit("daemon", "schedule: daemon\nenabled: false\nexec: [/bin/sleep, 1000]\n")
     made.unit("each", "schedule: periodical\nperiod: 60\nalign: 59\nrun_on: each\nexec: [/bin/true]\n")
     made.start()
@@ -47,12 +53,47 @@ def test_calendar_follows_an_override(site: Site) -> None:
 
 
 def test_why_says_what_is_declared_and_what_comes_next(shared: Site) -> None:
-    assert shared.vcsctl("why", "calculator").stdout == "declared: disabled, every 5 min +2\nnow: disabled\n"
-    lines = shared.vcsctl("why", "backup").stdout.splitlines()
-    assert lines[0] == "declared: enabled, 04:05 on mon"
-    assert lines[1].startswith("now: next slot ")
-    assert lines[1].endswith("T04:05:00Z")
+    assert shared.vcsctl("why", "calculator").stdout == (
+        "declared: disabled, every 5 min +2\nnow: disabled\n"
+        "next: its slots count again after `vcsctl enable calculator`\n"
+    )
+    lines = dict(line.split(": ", 1) for line in shared.vcsctl("why", "backup").stdout.splitlines())
+    assert lines["declared"] == "enabled, 04:05 on mon"
+    assert re.fullmatch(r"\S+ \S+ \(in \S+\), then \S+ \S+", lines["next slot"])
+    assert lines["counts"].endswith(", when its schedule or its status last changed")
+    assert re.fullmatch(r"next slot \S+T04:05:00Z", lines["now"])
     assert "now: disabled\n" in shared.vcsctl("why", "daemon").stdout
+    answer = json.loads(shared.vcsctl("why", "backup", "--output", "json").stdout)
+    assert answer["version"] == 1
+    assert [link["link"] for link in answer["why"]] == ["declared", "next slot", "counts", "now"]
+    assert [link["fact"] for link in answer["why"] if link["link"] == "now"] == [lines["now"]]
+
+
+def test_why_at_a_time_that_is_no_slot_names_the_nearest_and_one_that_cannot_be_read_is_refused(shared: Site) -> None:
+    no_slot = shared.vcsctl("why", "backup", "--at", "2027-01-05T04:05").stdout
+    nearest = "the nearest are 2027-01-04 04:05 +0000 and 2027-01-11 04:05 +0000"
+    assert no_slot == f"slot: none is due then by the schedule in force; {nearest}\n"
+    ahead = shared.vcsctl("why", "backup", "--at", "2027-01-04T05:05+01:00").stdout
+    assert "\n  it is still to come; until then: next slot " in ahead
+    disabled = shared.vcsctl("why", "calculator", "--at", "2027-01-04T05:02").stdout
+    assert "\n  it does not count: disabled\n" in disabled
+    for text in ("noon", "25:00", "2027-01-04", "9999-01-01T00:00"):
+        refused = shared.vcsctl("why", "backup", "--at", text)
+        expected = f"vcsctl: --at: cannot read {text!r}; write for example 14:05 or 2026-11-25T14:05\n"
+        assert (refused.returncode, refused.stderr) == (2, expected)
+    refused = shared.vcsctl("why", "daemon", "--at", "14:05")
+    assert (refused.returncode, refused.stderr) == (2, "vcsctl: daemon is a daemon: it has no slots; leave --at out\n")
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_why_fits_the_terminal(shared: Site, columns: int) -> None:
+    reason = "--reason", "the new tape library is late, and until it is there nobody may be billed twice a day"
+    shared.vcsctl("set", "lacking", "period=10", *reason)
+    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(shared.root), "why", "lacking"]
+    with Terminal(command, shared.environment, columns) as terminal:
+        assert terminal.end() == 0
+        assert_screen(f"why-{columns}", steady(terminal.text).replace(f"by {getpass.getuser()} ", "by root "))
+        assert b"\x1b[1mdeclared:\x1b[0m" in terminal.raw
 
 
 def test_a_service_on_each_node_is_asked_for_by_its_name(shared: Site) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from terminals import Terminal
 
 Site = Any
 VCSCTL = (sys.executable, "-m", "vcsctl.cli.main")
@@ -159,6 +160,34 @@ def test_what_hangs_is_given_up() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 75
     assert done.stderr == "vcsctl: the shared directory did not answer within 0.2 s; see to its mount\n"
+
+
+def test_what_takes_its_time_after_it_has_read_or_because_nobody_reads_it_is_not_given_up() -> None:
+    text = "import sys, time\nfrom vcsctl.cli import context\ncontext.READ_PATIENCE_S = 0.2\n"
+    later = f"{text}context.in_time(lambda: (lambda: (time.sleep(0.5), print('found'), sys.exit(3))))"
+    done = subprocess.run([sys.executable, "-c", later], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "found\n", "")
+    much = f"{text}context.in_time(lambda: print('x' * 1_000_000))"
+    slowly = subprocess.Popen([sys.executable, "-c", much], 0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert slowly.stdout is not None
+    first = slowly.stdout.read(1)  # it has begun to print
+    with pytest.raises(subprocess.TimeoutExpired):
+        slowly.wait(0.5)  # the pipe is full, and it waits for longer than it would wait for storage
+    rest, faults = slowly.communicate(timeout=20)
+    assert (slowly.returncode, len(first + rest), faults) == (0, 1_000_001, b"")
+
+
+def test_what_is_read_in_a_child_sees_the_terminal_and_nothing_else_that_is_open(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\nfrom vcsctl.cli import context\nfrom vcsctl.cli.terminal import columns\n"
+        f"kept = open({str(tmp_path / 'lock')!r}, 'w')\n"
+        "def look():\n    paths = [f'/proc/self/fd/{number}' for number in os.listdir('/proc/self/fd')]\n"
+        "    print(columns(), *sorted(os.readlink(path)[:5] for path in paths if os.path.lexists(path)))\n"
+        "context.in_time(look)"
+    )
+    with Terminal([sys.executable, "-c", code], os.environ, 100, 30) as it:
+        assert it.end() == 0
+        assert it.text == "100 /dev/ pipe: pipe: pipe:\n"
 
 
 def test_without_a_cell_or_vcsd_each_command_says_so(tmp_path: Path, site_class: type[Any]) -> None:

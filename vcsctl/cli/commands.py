@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("queue", "Show what waits, since when and for what."),
     "history": ("history", "Show the recorded outcomes of a service."),
     "logs": ("logs", "Print the log of a run."),
-    "why": ("why", "Explain what a service does next, and why."),
+    "why": ("why", "Explain what a service does next, or what became of a slot, and why."),
     "calendar": ("calendar", "Show the next slots of a service or an expression."),
     "simulate": ("simulate", "Foresee the coming hours: waits, lost slots, the use of groups."),
     "advise": ("advise", "Propose align values with which services wait less for each other."),

@@ -6,8 +6,6 @@ import gc
 import getpass
 import json
 import os
-import select
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vcsctl.cli import relay
 from vcsctl.cli.catalogs import Catalogs
 from vcsctl.cli.cell_nodes import CellNode, read_nodes, unknown_node
 from vcsctl.cli.hints import likely
@@ -152,31 +151,32 @@ def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[
     What `read` returns is done after that, and may take its time: it touches the shared directory no more.
     `otherwise` is what can be said without the shared directory, when that cannot be used.
     """
-    sys.stdout.flush()
-    has_read, reads = os.pipe()  # its other end is closed when all is read
-    pid = os.fork()
-    if pid == 0:
+    child = relay.fork()
+    if isinstance(child, int):
         global _shown_at_once
         _shown_at_once = sys.stdout.isatty()
-        os.close(has_read)
         gc.disable()  # it reads, prints and ends: 10,000 rows are looked through a dozen times for nothing
         afterwards = read()
         gc.enable()
-        os.close(reads)
+        os.close(child)
         if afterwards is not None:
             afterwards()
         return
-    os.close(reads)
-    ready, _, _ = select.select([has_read, os.pidfd_open(pid)], [], [], READ_PATIENCE_S)
-    if not ready:
-        os.kill(pid, signal.SIGKILL)  # nothing may be printed after the prompt is back
-        text = f"vcsctl: the shared directory did not answer within {READ_PATIENCE_S:g} s; see to its mount"
+    code = child.until_over(READ_PATIENCE_S)
+    if code is None:
+        text = (
+            f"vcsctl: the shared directory{_its_path()} did not answer within {READ_PATIENCE_S:g} s; see to its mount"
+        )
         click.echo(text, err=True)
         code = TRY_AGAIN
-    else:
-        _, status = os.waitpid(pid, 0)
-        code = os.waitstatus_to_exitcode(status) & 0xFF
+    code &= 0xFF
     if code == TRY_AGAIN:
         otherwise()
         sys.stdout.flush()
     os._exit(code)
+
+
+def _its_path() -> str:
+    current = click.get_current_context(silent=True)
+    context = current.find_object(Context) if current else None
+    return f" {context.config.shared_dir}" if context else ""

@@ -92,7 +92,7 @@ class Overview:
         service = service_of(key)
         for group in self.groups_of(key):
             for claim in self.running.values():
-                if self._holds(claim.value, group):
+                if self.holds(claim.value, group):
                     return waits_for_group(group, Holder(claim.value.run_id, claim.value.node)).why
         if is_lock(key):
             return "starts next"
@@ -105,7 +105,7 @@ class Overview:
             return self.pending[key].groups if key in self.pending else ()
         return self.context.catalogs.groups(service_of(key))
 
-    def _holds(self, claim: Claim, group: str) -> bool:
+    def holds(self, claim: Claim, group: str) -> bool:
         """By its claim, or since any node declares its service in that group by now."""
         return group in claim.groups or group in self.context.catalogs.groups(claim.service)
 
@@ -115,7 +115,7 @@ class Overview:
         return [
             run
             for run in self.running.values()
-            if run.value.key == key or any(self._holds(run.value, group) for group in groups)
+            if run.value.key == key or any(self.holds(run.value, group) for group in groups)
         ]
 
     def runs_on(self, node: str) -> list[str]:

@@ -1,192 +1,222 @@
-"""why: what a service does next and the facts behind it, by the same functions that vcsd decides with."""
+"""why: what a service does next or did at a slot, and the facts behind it, by the functions that vcsd decides with."""
 
 from __future__ import annotations
 
-import contextlib
+import textwrap
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime, time
+from typing import Any
 
 import click
 
-from vcsctl.cli.context import Context, in_time, show
+from vcsctl.cli.chain import KeyChain, Link, of_a_silent_node
+from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.daemon_view import sentence
 from vcsctl.cli.daemons import Instance
-from vcsctl.cli.decisions import changed_since, of_daemon, service_seen
+from vcsctl.cli.decisions import changed_since, of_daemon
 from vcsctl.cli.orders import cell_of
 from vcsctl.cli.overview import Overview, outdated_notes
+from vcsctl.cli.slot_view import parse_at, slot_links
 from vcsctl.cli.tables import local, value_text
 from vcsctl.cli.targets import node_option, places
+from vcsctl.cli.terminal import columns, paint
 from vcsctl.domain.decision import Start, Wait
 from vcsctl.domain.effective import fitting, in_force
-from vcsctl.domain.reconcile import decide
-from vcsctl.domain.run import Claim, to_text
-from vcsctl.domain.unit import schedule_text
-from vcsctl.errors import StorageError
-from vcsctl.store import state
-from vcsctl.store.mounts import Storage, storage_of
-from vcsctl.store.records import Stored
-from vcsctl.vcsd.observe import Observer
+from vcsctl.domain.run import to_text
+from vcsctl.domain.unit import Daemon, Unit, schedule_text
+from vcsctl.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    name: str
+    node: str | None
+    at: datetime | time | None
 
 
 @click.command()
 @click.argument("name")
+@click.option(
+    "--at", "at", metavar="TIME", help="What became of the slot of that time, such as 14:05 or 2026-11-25T14:05."
+)
 @node_option
+@output_option
 @click.pass_obj
-def why(context: Context, name: str, node: str | None) -> None:
-    """Explain what a service does next, and why.
+def why(context: Context, name: str, at: str | None, node: str | None, output: str) -> None:
+    """Explain what a service does next, or what became of a slot, and why.
 
-    Example: vcsctl why backup-manager
+    Example: vcsctl why calculator --at 14:05
 
-    One that runs on each of its nodes is explained for all of them, or for --node.
+    A time without an offset is one of the service's time zone. A service that runs on each of its nodes is explained
+    for all of them, or for --node.
     """
-    in_time(lambda: _why(context, name, node), lambda: _why_here(context, name, node))
+    asked = Asked(name, node, parse_at(at) if at is not None else None)
+    in_time(lambda: _why(context, asked, output), lambda: _why_here(context, asked, output))
 
 
-def _why_here(context: Context, name: str, node: str | None) -> None:
+def _why_here(context: Context, asked: Asked, output: str) -> None:
     """While the shared directory cannot be read: of a daemon that needs none its records lie on this machine."""
     own = context.of_this_machine()
-    if own is not None and name in own.published.units:
-        show("by the records of this machine:")
-        _why(own, name, node)
+    if own is not None and asked.name in own.published.units:
+        if output == "table":
+            show("by the records of this machine:")
+        _why(own, asked, output)
 
 
-def _why(context: Context, name: str, node: str | None) -> None:
-    overview = Overview(context)
-    row = context.row(name)
-    keys = overview.keys_on(name, node)
-    if row["plain"] is None:
-        what = "an empty file masks it" if row["masked"] else "its unit file is broken and was never good"
-        show(f"nothing starts it: {what}; see `vcsctl cat {name}` and `vcsctl status {name}`")
+def _why(context: Context, asked: Asked, output: str) -> None:
+    parts = list(_parts(Overview(context), asked))
+    if output == "json":
+        show_json("why", [_plain(link, key) for key, links in parts for link in links])
         return
-    for text in _declared(overview, name):
-        show(text)
-    if row["plain"]["schedule"] == "daemon":
-        for text in _facts_of_daemon(overview, name, node):
-            show(text)
+    several = sum(1 for key, _ in parts if key) > 1
+    for key, links in parts:
+        if key and several:
+            show(f"{key}:")
+        for link in links:
+            for text in _lines(link, "  " if key and several else ""):
+                show(text)
+
+
+def _lines(link: Link, indent: str) -> Iterator[str]:
+    """On a terminal no word is cut, and what goes on in the next line is indented."""
+    width, label = columns(), link.text.removesuffix(link.fact).strip()
+    for number, text in enumerate(link.text.splitlines()):
+        text = indent + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        lines = (
+            textwrap.wrap(text, width, subsequent_indent=f"{indent}    ", break_on_hyphens=False) if width else [text]
+        )
+        if number == 0 and label:
+            lines[0] = lines[0].replace(label, paint("strong", label), 1)
+        yield from lines
+
+
+def _plain(link: Link, key: str) -> dict[str, Any]:
+    return {"link": link.link, "fact": link.fact, **({"key": key} if key else {}), **link.data}
+
+
+def _parts(overview: Overview, asked: Asked) -> Iterator[tuple[str, list[Link]]]:
+    """What is so of all its KEYs, then each KEY with what is so of it alone."""
+    context, name = overview.context, asked.name
+    row = context.row(name)
+    keys = overview.keys_on(name, asked.node)
+    if row["plain"] is None:
+        yield "", list(_nothing_to_start(context, name))
+        return
+    is_daemon = isinstance(fitting(context.unit(name), overview.overrides.get(name))[0], Daemon)
+    if asked.at is not None:
+        if is_daemon:
+            raise UsageError(f"{name} is a daemon: it has no slots; leave --at out")
+        for key in keys:
+            yield key, list(slot_links(KeyChain(overview, name, key), asked.at))
+        return
+    yield "", list(_declared(overview, name))
+    if is_daemon:
+        yield "", list(_facts_of_daemon(overview, name, asked.node))
         return
     for key in keys:
-        indent = "  " if len(keys) > 1 else ""
-        if indent:
-            show(f"{key}:")
-        for text in _facts(overview, name, key):
-            show(f"{indent}{text}")
+        yield key, list(KeyChain(overview, name, key).links())
 
 
-def _declared(overview: Overview, name: str) -> Iterator[str]:
+def _nothing_to_start(context: Context, name: str) -> Iterator[Link]:
+    masked = context.row(name)["masked"]
+    what = "an empty file masks it" if masked else "its unit file is broken and was never good"
+    fact = f"nothing starts it: {what}; see `vcsctl cat {name}` and `vcsctl status {name}`"
+    yield Link("now", fact, data={"decision": "masked" if masked else "broken"})
+    yield from _faults_of_file(context, name)
+
+
+def _faults_of_file(context: Context, name: str) -> Iterator[Link]:
+    for where, text in context.catalogs.problems():
+        if f"/{name}.yaml" in text and ": warning: " not in text:
+            yield Link("unit file", f"on {where}: {text}" if where else text)
+
+
+def _declared(overview: Overview, name: str) -> Iterator[Link]:
     """What is the same for all its KEYs."""
     context = overview.context
     row, unit, override = context.row(name), context.unit(name), overview.overrides.get(name)
-    _, unfit = fitting(unit, override)
+    current, unfit = fitting(unit, override)
     if unfit:
-        yield unfit
-    yield f"declared: {'enabled' if unit.enabled else 'disabled'}, {schedule_text(unit)}"
+        yield Link("override", unfit)
+    yield Link("declared", _status_text(unit), data={"enabled": unit.enabled, "schedule": schedule_text(unit)})
     counting = in_force(override, unit)
     for field, changed in counting.items():
         reason = f" ({changed.reason})" if changed.reason else ""
-        yield f"override: {field}={value_text(changed.value)} by {changed.by} at {local(changed.at)}{reason}"
-    yield from outdated_notes(name, (override.fields.keys() if override else set()) - counting.keys())
+        fact = f"{field}={value_text(changed.value)} by {changed.by} at {local(changed.at)}{reason}"
+        data = {"field": field, "value": changed.value, "by": changed.by, "at": to_text(changed.at)}
+        yield Link("override", fact, data=data | {"reason": changed.reason})
+    if counting and not unfit:
+        yield Link(
+            "effective", _status_text(current), data={"enabled": current.enabled, "schedule": schedule_text(current)}
+        )
+    for note in outdated_notes(name, (override.fields.keys() if override else set()) - counting.keys()):
+        label, _, fact = note.partition(": ")
+        yield Link("override", fact, label)
     if row["stale"]:
-        yield "unit file: broken; the last good version is in force"
+        yield Link("unit file", "broken; the last good version is in force")
+        yield from _faults_of_file(context, name)
     for node, differing in context.catalogs.differences.items():
         if name in differing:
-            yield f"node {node} differs: {differing[name]}"
+            yield Link("differs", differing[name], f"node {node} differs", {"node": node})
     if (union := context.catalogs.groups(name)) != tuple(sorted(unit.groups)):
-        yield f"groups: the nodes disagree; a run takes those of all known nodes: {', '.join(union)}"
+        yield Link("groups", f"the nodes disagree; a run takes those of all known nodes: {', '.join(union)}")
     yield from _where(overview, name)
 
 
-def _where(overview: Overview, name: str) -> Iterator[str]:
+def _status_text(unit: Unit) -> str:
+    return f"{'enabled' if unit.enabled else 'disabled'}, {schedule_text(unit)}"
+
+
+def _where(overview: Overview, name: str) -> Iterator[Link]:
     """Which nodes may run it, and which of them can now; in a cell of one only what hinders it."""
     context, found = overview.context, []
     for place in places(context, name):
         node = context.nodes.get(place.node)
         missing = f"program missing: {place.missing}" if place.missing else ""
         found.append((place.node, "; ".join(filter(None, (node.hindrance if node else "", missing)))))
-    if len(context.nodes) == 1:
-        yield from (hindrance for _, hindrance in found if hindrance)
-    elif found:
-        yield "may run on: " + ", ".join(f"{node} ({hindrance or 'can now'})" for node, hindrance in found)
-    else:
-        yield "may run on: no known node"
+    data = {"nodes": {node: hindrance or None for node, hindrance in found}}
+    if found and len(context.nodes) == 1:
+        yield from (Link("nodes", hindrance, f"node {node}", data) for node, hindrance in found if hindrance)
+        return
+    fact = ", ".join(f"{node} ({hindrance or 'can now'})" for node, hindrance in found) or "no known node"
+    yield Link("nodes", fact, "may run on", data)
 
 
-def _facts_of_daemon(overview: Overview, name: str, node: str | None) -> Iterator[str]:
+def _facts_of_daemon(overview: Overview, name: str, node: str | None) -> Iterator[Link]:
     """How it is on each node, and what its node decides where that can be asked here."""
     found = overview.daemons.of(overview.line(name, overview.context.row(name)))
     found = [one for one in found if node in (None, one.node)]
     if not found:
-        yield "now: not running, and no known node may run it"
+        yield Link("now", "not running, and no known node may run it")
     told = set()  # of one that may run on any node each of them has the same run
     for one in found:
-        yield f"{one.key}{f' on {one.node}' if one.node else ''}: {sentence(one)}"
-        yield from (f"  {text}" for text in _decided(overview, name, one))
+        data = {"key": one.key, "node": one.node, "state": one.state}
+        yield Link("daemon", sentence(one), f"{one.key}{f' on {one.node}' if one.node else ''}", data)
+        yield from _decided(overview, name, one)
         run = overview.running.get(one.key)
         if run is not None and one.key not in told:
             told.add(one.key)
-            yield from _of_a_silent_node(overview.context, run)
+            yield from of_a_silent_node(overview.context, run)
 
 
-def _decided(overview: Overview, name: str, one: Instance) -> Iterator[str]:
+def _decided(overview: Overview, name: str, one: Instance) -> Iterator[Link]:
+    """Indented below its daemon, of which it tells."""
     paths = cell_of(overview.context, overview.context.unit(name), one.node)
     if paths is None or one.state == "unknown":
         return  # only its own node knows
     found, decision = of_daemon(overview, name, one, paths)
+    data = {"key": one.key, "node": one.node}
     if found.run is not None:
         end = f"{found.end.value.outcome}: {found.end.value.why}" if found.end else "no outcome yet"
-        yield f"last claim: {found.run.value.run_id} on {found.runs_on}, {found.run.value.why}; {end}"
+        fact = f"{found.run.value.run_id} on {found.runs_on}, {found.run.value.why}; {end}"
+        yield Link("last claim", fact, "  last claim", data)
     blocked = overview.waits_for(one.key) if isinstance(decision, Start | Wait) else ""
     lacking = f"program missing: {one.why}" if one.state == "program missing" else ""
-    yield f"now: {'; '.join(dict.fromkeys(filter(None, (decision.why, lacking or blocked))))}"
+    fact = "; ".join(dict.fromkeys(filter(None, (decision.why, lacking or blocked))))
+    yield Link("now", fact, "  now", data | {"decision": type(decision).__name__.lower()})
     if changed := changed_since(overview, name, one):
-        yield changed
-
-
-def _facts(overview: Overview, name: str, key: str) -> Iterator[str]:
-    context = overview.context
-    service = service_seen(overview, name, key)
-    observer = Observer(context.paths, state.StateReader(context.paths, overview.faults))
-    found = observer.state(key)
-    if found.run is not None:
-        end = f"{found.end.value.outcome}: {found.end.value.why}" if found.end else "no outcome yet"
-        yield f"last claim: {found.run.value.run_id} on {found.run.value.node}, {found.run.value.why}; {end}"
-    if found.watermark:
-        yield f"slots up to {to_text(found.watermark)} are claimed"
-    groups = context.catalogs.groups(name)
-    view = observer.view(service, found, overview.pending.get(key), groups, live=key in overview.running)
-    decision = decide(view, datetime.now(UTC))
-    if isinstance(decision, Start | Wait):
-        place = overview.pending[key].place if key in overview.pending else None
-        yield f"in queue since {local(place)}" if place else "not in the queue yet"
-        reasons = dict.fromkeys((decision.why, overview.waits_for(key)))
-        yield f"now: {'; '.join(reasons)}"
-    else:
-        yield f"now: {decision.why}"
-    for run in overview.in_its_way(key):
-        yield from _of_a_silent_node(context, run)
-
-
-def _of_a_silent_node(context: Context, run: Stored[Claim]) -> Iterator[str]:
-    """Others try the lock of such a run at each heartbeat: while it has no outcome its lock is held."""
-    node = context.nodes.get(run.value.node)
-    if node is None or not node.is_silent:
-        return
-    told = f"{run.value.run_id}: vcsd on its node {node.name} has been {node.silence}"
-    if all(other.is_silent for other in context.nodes.values()):
-        yield f"{told}, and no other node is up that could look whether its lock is free"
-        return
-    yield f"{told}; its lock is still held, or it would be recorded lost: it may go on there"
-    with contextlib.suppress(StorageError):  # where the kernel does not say, there is no advice to give
-        yield from _advice(node.name, storage_of(context.paths.root))
-
-
-def _advice(node: str, storage: Storage) -> Iterator[str]:
-    if storage.mount.nfs_version == "3":
-        address = storage.mount.value("addr") or "ADDRESS"
-        yield f"if {node} is dead: NFS 3 keeps its locks until it is up again, or until the file server is told:"
-        yield f"see that {node} is off, stop the other nodes' runs (their locks are freed too), and on the server do"
-        yield f"  echo {address} > /proc/fs/nfsd/unlock_ip    # the server's own address; see docs/storage.md"
-    elif storage.lease_s is not None:
-        yield f"if {node} is dead: the file server gives its locks away when its lease of {storage.lease_s:g} s is over"
+        yield Link("changed", changed, "  ", data)
 
 
 COMMANDS: dict[str, click.Command] = {"why": why}

@@ -127,7 +127,7 @@ class BaseRunner:
         age_s = self.proofs.age_s()
         action = fencing.action(age_s, self.job.fence_after_s)
         if action != "none":
-            self._stop("storage", f"no proof of the locks for {age_s:.0f} s")
+            self._stop("storage", f"no proof of the locks for {age_s:.0f} s: the shared directory does not answer")
         if action == "kill":
             self.machine.kill_everything()
         self.fenced = action

@@ -1,0 +1,246 @@
+"""What decides about one KEY of a timed service, link by link, each with its fact. Gathers; prints nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import islice
+from statistics import median
+from typing import Any
+
+from vcsctl.cli.context import Context
+from vcsctl.cli.decisions import service_seen
+from vcsctl.cli.overview import Overview
+from vcsctl.cli.tables import age, listed, local, seconds
+from vcsctl.cli.targets import places
+from vcsctl.domain.calendar import next_slot
+from vcsctl.domain.decision import Decision, KeyView, Start, Wait
+from vcsctl.domain.explain import next_step
+from vcsctl.domain.holder import Holder
+from vcsctl.domain.nodes import Entry
+from vcsctl.domain.reconcile import arrange, decide
+from vcsctl.domain.run import CAUSES, Claim, Dropped, is_lock, to_text
+from vcsctl.errors import StorageError
+from vcsctl.store import history, state
+from vcsctl.store.mounts import Storage, storage_of
+from vcsctl.store.records import Stored
+from vcsctl.vcsd.observe import Observer
+
+_RUNS_LOOKED_AT = 20  # for how long it usually takes
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`label` is what people read in place of its name, of blanks alone: nothing; `data` is for scripts."""
+
+    link: str
+    fact: str
+    label: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return self.label + self.fact if self.label.isspace() else f"{self.label or self.link}: {self.fact}"
+
+
+def when(instant: datetime, now: datetime) -> str:
+    """In local time, and how far away."""
+    away_s = (instant - now).total_seconds()
+    return f"{local(instant)} ({f'in {age(away_s)}' if away_s > 0 else f'{age(-away_s)} ago'})"
+
+
+class KeyChain:
+    """What is on record of one KEY and what vcsd decides of it, by the same functions."""
+
+    def __init__(self, overview: Overview, name: str, key: str) -> None:
+        self.overview, self.context, self.name, self.key = overview, overview.context, name, key
+        self.service = service_seen(overview, name, key)
+        observer = Observer(overview.paths, state.StateReader(overview.paths, overview.faults))
+        self.found = observer.state(key)
+        self.pending = overview.pending.get(key)
+        self.groups = self.context.catalogs.groups(name)
+        self.view: KeyView = observer.view(
+            self.service, self.found, self.pending, self.groups, live=key in overview.running
+        )
+        self.now = datetime.now(UTC)
+
+    @cached_property
+    def decision(self) -> Decision:
+        return decide(self.view, self.now)
+
+    @cached_property
+    def in_the_way(self) -> list[Stored[Claim]]:
+        return self.overview.in_its_way(self.key)
+
+    def links(self) -> Iterator[Link]:
+        yield from self._schedule()
+        yield from self._last_claim()
+        if isinstance(self.decision, Start | Wait):
+            yield self._queue()
+            for run in self.in_the_way:
+                yield self._holder(run)
+        yield Link("now", self.now_text, data={"decision": type(self.decision).__name__.lower()})
+        if step := self._next():
+            yield Link("next", step)
+        for run in self.in_the_way:
+            yield from of_a_silent_node(self.context, run)
+
+    def _schedule(self) -> Iterator[Link]:
+        view, now = self.view, self.now
+        if view.schedule is None or view.unit is None or not view.unit.enabled:
+            return
+        counted = max(now, view.moment, view.watermark or now)
+        first = next_slot(view.schedule, counted)
+        second = next_slot(view.schedule, first)
+        data = {"at": to_text(first), "timezone": view.schedule.timezone}
+        yield Link("next slot", f"{when(first, now)}, then {local(second)}", data=data)
+        day_ago = now - timedelta(days=1)
+        if view.moment > max(day_ago, view.watermark or day_ago):  # else it was long ago, or more than that is claimed
+            fact = f"only slots after {when(view.moment, now)}, when its schedule or its status last changed"
+            yield Link("counts", fact, data={"after": to_text(view.moment)})
+
+    def _last_claim(self) -> Iterator[Link]:
+        run, end, now = self.found.run, self.found.end, self.now
+        if self.found.watermark:
+            fact = f"slots up to {when(self.found.watermark, now)} are claimed"
+            yield Link("watermark", fact, data={"at": to_text(self.found.watermark)})
+        if run is not None:
+            claim = run.value
+            outcome = f"{end.value.outcome}: {end.value.why}" if end else "no outcome yet"
+            data = {"run": claim.run_id, "node": claim.node, "at": to_text(run.at)}
+            data |= {"slot": to_text(claim.slot)} if claim.slot else {}
+            data |= {"outcome": end.value.outcome} if end else {}
+            fact = f"{claim.run_id} on {claim.node}, {claim.why}, {when(run.at, now)}; {outcome}"
+            yield Link("last claim", fact, data=data)
+        for claim in (*((run.value,) if run else ()), *reversed(self.found.closes)):
+            for dropped in claim.dropped:
+                yield _dropped(dropped)
+
+    def _queue(self) -> Link:
+        pending = self.pending
+        if pending is None or pending.place is None:
+            return Link("queue", "not in the queue yet")
+        order = [one.key for one in self.overview.queue]
+        number = order.index(self.key) + 1
+        what = [f"slots from {local(pending.slots_first)} on"] if pending.slots_first else []
+        what += [f"request {one.request.id} of {one.request.by}" for one in pending.requests]
+        before = [key for key in order[: number - 1] if set(self.overview.groups_of(key)) & set(self.groups)]
+        sharing = f", behind {listed(before)} in its groups" if before else ""
+        fact = (
+            f"in queue since {when(pending.place, self.now)}, number {number} of {len(order)}{sharing}: {listed(what)}"
+        )
+        data = {"since": to_text(pending.place), "number": number, "of": len(order), "behind": before}
+        return Link("queue", fact, data=data)
+
+    def _holder(self, run: Stored[Claim]) -> Link:
+        claim = run.value
+        groups = [group for group in self.groups if self.overview.holds(claim, group)]
+        is_own = claim.key == self.key
+        usual_s = None if is_lock(claim.key) else self._usual_s(claim.service)
+        usually = f"; usually it takes {seconds(usual_s)}" if usual_s is not None else ""
+        who = claim.run_id if is_own else f"held by {claim.run_id} of {claim.service}"
+        fact = f"{who} on {claim.node} for {age((self.now - run.at).total_seconds())}{usually}"
+        data: dict[str, Any] = {"run": claim.run_id, "service": claim.service, "node": claim.node}
+        data |= {"since": to_text(run.at), "usual_s": usual_s, "groups": groups}
+        if is_own:
+            return Link("own run", fact, data=data)
+        return Link("group", fact, f"group{'s' if len(groups) > 1 else ''} {listed(groups)}", data)
+
+    def _usual_s(self, service: str) -> float | None:
+        rows = (
+            row for row in history.read_written(self.context.paths, service) if row.outcome == "ok" and row.duration_s
+        )
+        known = [row.duration_s for row in islice(rows, _RUNS_LOOKED_AT) if row.duration_s]
+        return median(known) if known else None
+
+    @cached_property
+    def now_text(self) -> str:
+        """The sentence of the decision, and where it wants to start the one of what hinders it."""
+        decision = self.decision
+        if not isinstance(decision, Start | Wait):
+            return decision.why
+        blocked = self.overview.waits_for(self.key)
+        if isinstance(decision, Start) and not self.in_the_way and not self.unable:
+            (arranged,) = (one for one in self._arranged(decision) if one.key == self.key)
+            blocked = arranged.why if isinstance(arranged, Wait) else blocked
+        return "; ".join(dict.fromkeys((decision.why, blocked)))
+
+    def _arranged(self, decision: Start) -> list[Decision]:
+        """With what else waits: an older entry may have reserved a group."""
+        others = [one for one in self.overview.queue if one.key != self.key and one.place]
+        entries = [Entry(one.key, one.place, self.overview.groups_of(one.key)) for one in others if one.place]
+        able = [entry for entry in entries if self.overview.waits_for(entry.key) == "starts next"]
+        held = {
+            group: Holder(run.value.run_id, run.value.node)
+            for run in self.overview.running.values()
+            for group in {*run.value.groups, *self.context.catalogs.groups(run.value.service)}
+        }
+        return arrange([decision], held, self.now, timedelta(seconds=self.context.config.fair_after), able)
+
+    @cached_property
+    def unable(self) -> list[str]:
+        """What would let each node take it that may run it; none where one can already."""
+        remedies = []
+        for place in places(self.context, self.name):
+            if place.key != self.key:
+                continue
+            node = self.context.nodes.get(place.node)
+            if node is None or not (node.hindrance or place.missing):
+                return []
+            if place.missing:
+                remedies.append(f"{place.missing} is installed on {place.node}")
+            elif node.is_silent:
+                remedies.append(f"vcsd runs on {place.node} again")
+            elif node.hindrance == "drained":
+                remedies.append(f"{place.node} is drained no more (`vcsctl resume {place.node}`)")
+            else:
+                remedies.append(f"{place.node} claims again")
+        return remedies or ["a node that may run it is known"]
+
+    def _next(self) -> str:
+        return next_step(self.view, self.decision, [run.value.run_id for run in self.in_the_way], self.unable)
+
+
+def _dropped(dropped: Dropped) -> Link:
+    outcome = CAUSES[dropped.cause].outcome if dropped.cause in CAUSES else "skipped"
+    first, last = dropped.first, dropped.last
+    span = f" ({dropped.count} slots, {local(first)} to {local(last)})" if dropped.count > 1 else ""
+    data: dict[str, Any] = {"cause": dropped.cause, "count": dropped.count}
+    data |= {"first": to_text(first)} if first else {}
+    data |= {"last": to_text(last)} if last else {}
+    which = f" ({local(first)})" if first and not span else ""
+    return Link(outcome, f"{dropped.why}{span or which}", data=data)
+
+
+def of_a_silent_node(context: Context, run: Stored[Claim]) -> Iterator[Link]:
+    """Others try the lock of such a run at each heartbeat: while it has no outcome its lock is held."""
+    node = context.nodes.get(run.value.node)
+    if node is None or not node.is_silent:
+        return
+    told = f"vcsd on its node {node.name} has been {node.silence}"
+    if all(other.is_silent for other in context.nodes.values()):
+        fact = f"{told}, and no other node is up that could look whether its lock is free"
+        yield Link("silent node", fact, run.value.run_id)
+        return
+    fact = f"{told}; its lock is still held, or it would be recorded lost: it may go on there"
+    yield Link("silent node", fact, run.value.run_id)
+    with contextlib.suppress(StorageError):  # where the kernel does not say, there is no advice to give
+        yield from _advice(node.name, storage_of(context.paths.root))
+
+
+def _advice(node: str, storage: Storage) -> Iterator[Link]:
+    label = f"if {node} is dead"
+    if storage.mount.nfs_version == "3":
+        address = storage.mount.value("addr") or "ADDRESS"
+        fact = (
+            "NFS 3 keeps its locks until it is up again, or until the file server is told:\n"
+            f"see that {node} is off, stop the other nodes' runs (their locks are freed too), and on the server do\n"
+            f"  echo {address} > /proc/fs/nfsd/unlock_ip    # the server's own address; see docs/storage.md"
+        )
+        yield Link("advice", fact, label)
+    elif storage.lease_s is not None:
+        fact = f"the file server gives its locks away when its lease of {storage.lease_s:g} s is over"
+        yield Link("advice", fact, label)

@@ -1,0 +1,88 @@
+"""A child process whose output is passed on, and which can be given up: it holds nothing that others wait for.
+
+Who touches a mount that hangs can perhaps not even be killed, and keeps open what it has: a pipe that somebody reads to
+its end, a lock that the shell holds. So it gets pipes of its own and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TextIO
+
+_CHUNK = 1 << 16
+_MOST_DESCRIPTORS = 1 << 20
+
+
+@dataclass(slots=True)
+class Relayed:
+    """The child as its parent sees it. `_asking` ends when the child says that it may take its time from here on."""
+
+    pid: int
+    _process: int
+    _asking: int
+    _pipes: dict[int, TextIO]
+
+    def until_over(self, patience_s: float) -> int | None:
+        """Passes on what it says; its exit code, or None when it says nothing and does not end for so long.
+
+        While nobody takes what it said, as with `| less`, no time goes by.
+        """
+        left_s: float | None = patience_s
+        heard = {self._process, self._asking, *self._pipes}
+        try:
+            while ready := select.select(heard, [], [], left_s)[0]:
+                if ready == [self._process]:
+                    return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+                if self._asking in ready:
+                    left_s = None
+                    heard.remove(self._asking)
+                heard -= {pipe for pipe in self._pipes.keys() & ready if not self._pass_on(pipe)}
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, signal.SIGKILL)  # nothing is to be printed after this
+
+    def _pass_on(self, pipe: int) -> bool:
+        """False when that was all."""
+        data, stream = os.read(pipe, _CHUNK), self._pipes[pipe]
+        stream.buffer.write(data)
+        stream.flush()
+        return bool(data)
+
+
+def fork() -> Relayed | int:
+    """In the child, which prints as before: what it closes when it touches nothing more that may hang."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    asking, has_asked = os.pipe()
+    pipes = {os.pipe(): stream for stream in (sys.stdout, sys.stderr)}
+    pid = os.fork()
+    if pid == 0:
+        _let_go({stream: written for (_, written), stream in pipes.items()}, has_asked)
+        return has_asked
+    for written in (has_asked, *(written for _, written in pipes)):
+        os.close(written)
+    return Relayed(pid, os.pidfd_open(pid), asking, {read: stream for (read, _), stream in pipes.items()})
+
+
+def _let_go(pipes: dict[TextIO, int], has_asked: int) -> None:
+    """Puts the pipes in the place of the streams, and closes all else. To a terminal it prints as to a terminal."""
+    for stream, pipe in pipes.items():
+        if stream.isatty():
+            os.environ["COLUMNS"], os.environ["LINES"] = map(str, shutil.get_terminal_size())
+            stream.isatty = lambda: True  # type: ignore[method-assign]
+        os.dup2(pipe, stream.fileno())
+    first = 0
+    for kept in sorted((has_asked, *(stream.fileno() for stream in pipes))):
+        if first < kept:  # an empty range is not: close_range(0, -1) closes everything
+            os.closerange(first, kept)
+        first = kept + 1
+    os.closerange(first, _MOST_DESCRIPTORS)
+    with contextlib.suppress(OSError):
+        os.open(os.devnull, os.O_RDWR)  # in the place of the standard input, where nothing comes any more
