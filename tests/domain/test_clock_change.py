@@ -16,6 +16,12 @@ MINUTE = timedelta(minutes=1)
 BERLIN, LORD_HOWE, APIA = "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia"
 SPRING = "on 2027-03-28 at 02:00 the clocks of Europe/Berlin go one hour ahead: "
 AUTUMN = "on 2026-10-25 at 03:00 the clocks of Europe/Berlin go one hour back: 02:00 to 03:00 comes twice, "
+HALF_BACK = "on 2025-04-06 at 02:00 the clocks of Australia/Lord_Howe go 30 minutes back: 01:30 to 02:00 comes twice, "
+HALF_AHEAD = "on 2025-10-05 at 02:00 the clocks of Australia/Lord_Howe go 30 minutes ahead: "
+ST_JOHNS = (
+    "on 2010-11-07 at 00:01 the clocks of America/St_Johns go one hour back: 23:01 of 2010-11-06 to 00:01 comes twice, "
+)
+MONROVIA = "on 1972-01-07 at 00:00 the clocks of Africa/Monrovia go 44 minutes 30 seconds ahead: "
 SKIPPED_DAY = "on 2011-12-30 at 00:00 the clocks of Pacific/Apia go 24 hours ahead: "
 
 
@@ -39,21 +45,17 @@ SENTENCES = [
     ("first time", at("02:30", zone=BERLIN), "2026-06-01", AUTUMN + "02:30 runs at its first time only"),
     ("autumn, elsewhere", at("03:00", zone=BERLIN), "2026-06-01", AUTUMN + "no slot falls into it"),
     ("half an hour back", EveryMinutes(60, 45, LORD_HOWE), "2025-01-01",
-     "on 2025-04-06 at 02:00 the clocks of Australia/Lord_Howe go 30 minutes back: 01:30 to 02:00 comes twice, "
-     "its slot at 01:45 runs in both passes"),
+     HALF_BACK + "its slot at 01:45 runs in both passes"),
     ("half an hour ahead", EveryMinutes(60, 0, LORD_HOWE), "2025-06-01",
-     "on 2025-10-05 at 02:00 the clocks of Australia/Lord_Howe go 30 minutes ahead: "
-     "its slot at 02:00 does not come, 03:00 follows 01:00"),
+     HALF_AHEAD + "its slot at 02:00 does not come, 03:00 follows 01:00"),
     ("a day left out", at("02:30", zone=APIA, days=("30",)), "2011-12-01",
      SKIPPED_DAY + "02:30 runs at 02:30 of 2011-12-31"),
     ("a day left out, hour by hour", EveryMinutes(60, 0, APIA), "2011-12-01",
      SKIPPED_DAY + "its slots from 00:00 to 23:00 do not come, 00:00 of 2011-12-31 follows 23:00 of 2011-12-29"),
     ("yesterday comes again", at("00:00", "23:30", zone="America/St_Johns"), "2010-11-01",
-     "on 2010-11-07 at 00:01 the clocks of America/St_Johns go one hour back: 23:01 of 2010-11-06 to 00:01 comes "
-     "twice, 23:30 of 2010-11-06, 00:00 run at their first time only"),
+     ST_JOHNS + "23:30 of 2010-11-06, 00:00 run at their first time only"),
     ("odd seconds", EveryMinutes(60, 0, "Africa/Monrovia"), "1971-12-01",
-     "on 1972-01-07 at 00:00 the clocks of Africa/Monrovia go 44 minutes 30 seconds ahead: "
-     "its slot at 00:00 does not come, 01:00 follows 23:00 of 1972-01-06"),
+     MONROVIA + "its slot at 00:00 does not come, 01:00 follows 23:00 of 1972-01-06"),
     ("none", at("02:30", zone="Asia/Kolkata"), "2026-11-25",
      "no clock change of Asia/Kolkata is known for the next two years"),
 ]  # fmt: skip
@@ -69,7 +71,7 @@ def test_a_clock_change_is_told_with_what_it_does(schedule: Schedule, after: str
 ZONES = (
     BERLIN, LORD_HOWE, APIA, "America/New_York", "America/Santiago", "America/St_Johns", "America/Sao_Paulo",
     "Africa/Casablanca", "Africa/Cairo", "Asia/Tehran", "Asia/Gaza", "Asia/Pyongyang",
-    "Europe/Dublin", "Europe/Istanbul", "Antarctica/Troll", "Antarctica/Casey", "Pacific/Chatham", 
+    "Europe/Dublin", "Europe/Istanbul", "Antarctica/Troll", "Antarctica/Casey", "Pacific/Chatham",
     "Pacific/Norfolk", "Africa/Juba", "America/Caracas", "Asia/Colombo",
 )  # fmt: skip
 SCHEDULES: tuple[Schedule, ...] = tuple(

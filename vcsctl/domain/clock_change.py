@@ -34,10 +34,18 @@ def outlook(schedule: Schedule, after: datetime) -> str:
 
 def in_words(change: ClockChange) -> str:
     """On which day and when, by the clocks that are to change, and by how much."""
-    by = change.after - change.before
+    return _moved_in_words(_old(change), change.after - change.before, f"the clocks of {change.timezone}")
+
+
+def step_in_words(shown: datetime, by: timedelta) -> str:
+    """The same of this machine's clock, whose zone need not have a name. `shown` is what it shows from then on."""
+    return _moved_in_words(shown.replace(tzinfo=None) - by, by, "the clock")
+
+
+def _moved_in_words(old: datetime, by: timedelta, clocks: str) -> str:
+    go = "goes" if clocks == "the clock" else "go"
     direction = "ahead" if by > timedelta(0) else "back"
-    moved = f"the clocks of {change.timezone} go {_length(abs(by))} {direction}"
-    return f"on {_day(change)} at {_time(_old(change), _day(change))} {moved}"
+    return f"on {old.date()} at {_time(old, old.date())} {clocks} {go} {_length(abs(by))} {direction}"
 
 
 def effect(schedule: Schedule, change: ClockChange) -> str:
