@@ -27,7 +27,7 @@ from vcsctl.domain.timeline import (
 from vcsctl.errors import RefusedError
 from vcsctl.store import files
 
-_WIDTH, _LABEL, _ROW, _HEAD = 1280, 230, 22, 30
+_WIDTH, _LABEL, _ROW, _HEAD, _FOOT = 1280, 230, 22, 30, 22
 _PLOT = _WIDTH - _LABEL - 10
 _LABEL_LETTERS = 30
 _MOST_MARKS = 14
@@ -162,7 +162,7 @@ def _rect(look: str, left: float, lift: tuple[float, float], width: float, top: 
 
 def _chart(found: Sequence[Section], window: Window, title: str) -> Iterator[str]:
     rows = sum(len(section.lanes) + 1 for section in found)
-    height = _HEAD + rows * _ROW + 10
+    height = _HEAD + rows * _ROW + _FOOT
     yield f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{title}; the table below says the same">'
     if not found:
         yield f'<text x="{_LABEL}" y="{_HEAD}">nothing ran, waits or is to run in these hours</text>'
@@ -187,15 +187,16 @@ def _chart(found: Sequence[Section], window: Window, title: str) -> Iterator[str
 
 
 def _heading(section: Section, window: Window, top: float) -> str:
-    text = f'<text class="group" x="2" y="{top + 15}">{escape(_cut(section.group or "no group"))}</text>'
+    text = f'<text class="group" x="2" y="{top + 15}">{escape(_cut(section.group or "no group", 21))}</text>'
     if section.group == NO_GROUP:
         return text
     share = cells(section.spans, window, 1)[0].running
-    return text + f'<text class="share" x="{_LABEL}" y="{top + 15}">held {min(share, 1.0):.0%} of the time</text>'
+    held = f"held {min(share, 1.0):.0%}"
+    return text + f'<text class="share" x="{_LABEL - 8}" y="{top + 15}" text-anchor="end">{held}</text>'
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LABEL_LETTERS else text[: _LABEL_LETTERS - 1] + "…"
+def _cut(text: str, most: int = _LABEL_LETTERS) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _x(at: datetime, window: Window) -> float:
@@ -207,14 +208,14 @@ def _axis(window: Window, height: float) -> Iterator[str]:
     for at in marks(window, _MOST_MARKS, datetime.astimezone):
         shown, x = at.astimezone(), _x(at, window)
         text = f"{shown:%a %d}" if (shown.hour, shown.minute) == (0, 0) else f"{shown:%H:%M}"
-        yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_HEAD - 6}" y2="{height - 8}"/>'
+        yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_HEAD - 6}" y2="{height - _FOOT}"/>'
         anchor = "start" if x < _LABEL + 20 else "end" if x > _WIDTH - 30 else "middle"
         yield f'<text class="axis" x="{x:.1f}" y="{_HEAD - 10}" text-anchor="{anchor}">{text}</text>'
     yield f'<line class="rule" x1="{_LABEL}" x2="{_LABEL + _PLOT}" y1="{_HEAD - 6}" y2="{_HEAD - 6}"/>'
     if window.begin <= window.now <= window.until:
         x = _x(window.now, window)
-        yield f'<line class="now" x1="{x:.1f}" x2="{x:.1f}" y1="{_HEAD - 6}" y2="{height - 8}"/>'
-        yield f'<text class="nowtext" x="{x:.1f}" y="{height}" text-anchor="middle">now</text>'
+        yield f'<line class="now" x1="{x:.1f}" x2="{x:.1f}" y1="{_HEAD - 6}" y2="{height - _FOOT}"/>'
+        yield f'<text class="nowtext" x="{x:.1f}" y="{height - 8}" text-anchor="middle">now</text>'
 
 
 def _bars(lane: Lane, window: Window, top: float) -> Iterator[str]:

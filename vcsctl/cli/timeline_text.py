@@ -57,7 +57,7 @@ def _chart(found: Sequence[Section], window: Window, width: int) -> Iterator[str
     label = min(max(map(len, [*names, *titles, ""])) + 1, width // _LABEL_PART)
     room = max(1, width - label)
     begin, until = window.begin.astimezone(), window.until.astimezone()
-    yield fitted(f"{begin:%a %Y-%m-%d %H:%M} to {until:%a %Y-%m-%d %H:%M %z}")
+    yield fitted(f"{begin:%a %Y-%m-%d %H:%M %z} to {until:%a %Y-%m-%d %H:%M %z}")
     if not found:
         yield "nothing ran, waits or is to run in these hours"
         return
