@@ -32,6 +32,7 @@ class Browser:
             def do_GET(self) -> None:
                 asked.append(self.path)
                 self.send_response(200 if self.path == PAGE else 404)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.end_headers()
                 self.wfile.write(text if self.path == PAGE else b"")
 
