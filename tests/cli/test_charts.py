@@ -205,3 +205,29 @@ def test_the_axis_is_right_over_a_clock_change(
     lines = screen(shared, 80, "timeline", "rating", "--from", start, "--hours", hours, zone=zone).splitlines()
     assert " ".join(lines[1].split()) == axis
     assert lines[-1] == told
+
+
+def test_what_runs_and_waits_now_is_in_the_past_and_in_what_comes(site: Site) -> None:
+    for name in ("held", "behind"):
+        site.unit(name, "schedule: periodical\nperiod: 60\nenabled: false\ngroups: [g]\nexec: [/bin/sleep, 1000]\n")
+    site.start()
+    site.request("held")
+    site.until(lambda: list(site.shared.glob("running/held*.json")), "one runs")
+    site.request("behind")
+    site.until(lambda: list(site.shared.glob("queue/behind*.json")), "the other one waits")
+
+    def spans(*arguments: str) -> dict[str, dict[str, Any]]:
+        answer = json.loads(site.vcsctl("timeline", "--hours", "1", *arguments, "--output", "json").stdout)
+        return {span["key"]: span for span in answer["timeline"]}
+
+    was, comes = spans("--past"), spans()
+    assert [(was[key]["state"], was[key]["end"]) for key in ("held", "behind")] == [
+        ("running", None),
+        ("waiting", None),
+    ]
+    assert was["behind"]["why"] == f"waits for group g, held by held.1 on {NODE}"
+    assert (was["held"]["run"], was["held"]["groups"]) == ("held.1", ["g"])
+    assert [comes[key]["state"] for key in ("held", "behind")] == ["running", "planned"]
+    assert comes["held"]["run"] == "held.1"
+    assert comes["behind"]["start"] == comes["held"]["end"], "it is foreseen to start when the other one ends"
+    assert comes["behind"]["due"] == was["behind"]["due"]
