@@ -144,7 +144,9 @@ def test_timeline_of_the_coming_hours_is_foreseen(shared: Site) -> None:
     assert (billing.split()[0], calculator.split()[0], charger.split()[0]) == ("billing", "calculator", "charger")
     assert {"░", "█"} <= set(charger)
     assert re.match(r" +▼─", text.splitlines()[2])
-    found = json.loads(shared.vcsctl("timeline", "charger", "--hours", "3", "--output", "json").stdout)["timeline"]
+    answer = json.loads(shared.vcsctl("timeline", "charger", "--hours", "3", "--output", "json").stdout)
+    assert answer["notes"] == [f"taken for up: {NODE}, without a heartbeat now"] == [text.splitlines()[-1]]
+    found = answer["timeline"]
     assert {span["key"] for span in found} == {"charger"}
     assert {span["state"] for span in found} <= {"planned", "waiting"}
     assert found[0]["start"] > found[0]["due"], "it waits for its groups"

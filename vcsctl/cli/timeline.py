@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -13,6 +13,7 @@ import click
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hints import likely
 from vcsctl.cli.overview import Overview
+from vcsctl.cli.terminal import columns
 from vcsctl.domain.run import service_of, to_text
 from vcsctl.errors import UnknownUnitError, UsageError
 
@@ -109,7 +110,9 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
         if pending.place is not None:
             why, groups = overview.waits_for(key), overview.groups_of(key)
             spans.append(Span(key, service_of(key), groups, "waiting", pending.place, why=why))
-    keys = {key: overview.groups_of(key) for name in names for key in overview.keys(name)}
+    # A lane without a span is shown only to who asked for it by name.
+    named = names if asked.patterns else ()
+    keys = {key: overview.groups_of(key) for name in named for key in overview.keys(name)}
 
     def wanted(span: Span) -> bool:
         is_named = bool(asked.patterns) and span.service in names
@@ -117,13 +120,15 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
             return False
         return (asked.group is None or asked.group in span.groups) and window.shows(span)
 
-    def draw(found: Iterable[Span]) -> None:
-        _draw(sorted(filter(wanted, found), key=lambda span: (span.due, span.key)), keys, window, asked)
+    def draw(found: Iterable[Span], assumed: Sequence[str] = ()) -> None:
+        shown = sorted(filter(wanted, found), key=lambda span: (span.due, span.key))
+        _draw(shown, keys, window, asked, assumed)
 
     if window.until <= window.now:
         return lambda: draw(spans)
     from vcsctl.cli.outset import as_now, gather
     from vcsctl.cli.progress import progress
+    from vcsctl.cli.simulate import notes
     from vcsctl.domain.forecast import forecast
 
     hours = (window.until - window.now) / timedelta(hours=1)
@@ -133,7 +138,7 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
     def foresee() -> None:
         with progress("foreseeing") as tell:
             foreseen = list(of_forecast(forecast(outset, gathered.start, gathered.until, tell), overview.groups_of))
-        draw(_joined(spans, foreseen))
+        draw(_joined(spans, foreseen), notes(gathered))
 
     return foresee
 
@@ -172,28 +177,30 @@ def _names(context: Context, asked: _Asked) -> list[str]:
     return sorted(found)
 
 
-def _draw(spans: list[Span], keys: dict[str, tuple[str, ...]], window: Window, asked: _Asked) -> None:
+def _draw(
+    spans: list[Span], keys: dict[str, tuple[str, ...]], window: Window, asked: _Asked, assumed: Sequence[str]
+) -> None:
+    """`assumed`: what the forecast takes for granted."""
     from vcsctl.cli.timeline_text import lines
-    from vcsctl.domain.timeline import Section, sections
+    from vcsctl.domain.timeline import sections
 
-    # A lane without a span is shown only to who asked for it by name.
-    named = keys.items() if asked.patterns else ()
-    found: list[Section] = sections(spans, named)
+    found = sections(spans, keys.items())
     if asked.group is not None:
         found = [section for section in found if section.group == asked.group]
     if asked.page is not None:
         from vcsctl.cli.timeline_page import page, write
 
-        write(asked.page, page(found, spans, window))
+        write(asked.page, page(found, spans, window, assumed))
         show(f"{asked.page}: {len(spans)} runs")
         return
     if asked.output == "json":
-        show_json(
-            "timeline", [_plain(span) for span in spans], begin=to_text(window.begin), until=to_text(window.until)
-        )
+        beside = {"begin": to_text(window.begin), "until": to_text(window.until), "notes": list(assumed)}
+        show_json("timeline", [_plain(span) for span in spans], **beside)
         return
     for line in lines(found, spans, window):
         show(line)
+    for note in assumed:
+        click.echo(note, err=columns() is None)  # beside a table that scripts read
 
 
 def _plain(span: Span) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def write(path: str, text: str) -> None:
     files.replace(checked_path(path), text.encode("utf-8", "backslashreplace"))
 
 
-def page(found: Sequence[Section], spans: Sequence[Span], window: Window) -> str:
+def page(found: Sequence[Section], spans: Sequence[Span], window: Window, notes: Sequence[str] = ()) -> str:
     begin, until = window.begin.astimezone(), window.until.astimezone()
     title = f"Timeline {begin:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}"
     return "\n".join(
@@ -124,6 +124,7 @@ def page(found: Sequence[Section], spans: Sequence[Span], window: Window) -> str
             _made(window),
             *_legend(),
             *(f"<p>{step_in_words(at.astimezone(), by)}</p>" for at, by in clock_steps(window, datetime.astimezone)),
+            *(f"<p>{escape(note)}</p>" for note in notes),
             '<div class="chart">',
             *_chart(found, window, title),
             "</div>",
