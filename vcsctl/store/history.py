@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import islice, takewhile
 
@@ -20,6 +20,8 @@ from vcsctl.store.records import Faults
 
 # A number's records are pruned soon after they are written here, so a repetition is among the newest lines.
 _LOOK_BACK_LINES = 1000
+# A node writes rows about in the order of their instants; so much later at most, unless it was away meanwhile.
+_OUT_OF_ORDER = timedelta(hours=1)
 
 
 def month_of(row: Row) -> str:
@@ -61,13 +63,19 @@ def read(paths: Paths, service: str) -> Iterator[Row]:
 
 
 def read_since(paths: Paths, services: Iterable[str], since: datetime) -> Iterator[Row]:
-    """The same of several services, one after another, as far back as `since`."""
+    """The same of several services, one after another, as far back as `since`. Of a file no more is read than that."""
     keys: dict[str, list[str]] = {}
     for key in _keys(paths):
         keys.setdefault(service_of(key), []).append(key)
+    since = since.astimezone(UTC)
     for service in services:
-        found = _each_once(_all_rows(paths, service, keys.get(service, ())))
-        yield from takewhile(lambda row: row.at >= since, found)
+        found = _unwritten(paths, keys.get(service, ()))
+        for month, of_month in _by_month(paths, service).items():
+            if month >= since.strftime("%Y-%m"):
+                for path in of_month:
+                    found += takewhile(lambda row: row.at >= since - _OUT_OF_ORDER, _rows_of(path))
+        recent = (row for row in found if row.at >= since)
+        yield from _each_once(sorted(recent, key=lambda row: row.at, reverse=True))
 
 
 def _keys(paths: Paths) -> list[str]:
