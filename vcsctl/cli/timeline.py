@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -98,21 +99,22 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
 
     overview = Overview(context)
     names = _names(context, asked)
+    groups = cache(overview.groups_of)
     spans: list[Span] = []
     if window.begin < window.now:
-        spans += of_rows(history.read_since(context.paths, names, window.begin), overview.groups_of)
+        spans += of_rows(history.read_since(context.paths, names, window.begin), groups)
     over = {span.run for span in spans}
     for run in overview.running.values():
         if run.value.run_id in over:
             continue  # it has ended between the two looks
-        spans.append(of_live(run.value, run.at, overview.groups_of(run.value.key)))
+        spans.append(of_live(run.value, run.at, groups(run.value.key)))
     for key, pending in overview.pending.items():
         if pending.place is not None:
-            why, groups = overview.waits_for(key), overview.groups_of(key)
-            spans.append(Span(key, service_of(key), groups, "waiting", pending.place, why=why))
+            why = overview.waits_for(key)
+            spans.append(Span(key, service_of(key), groups(key), "waiting", pending.place, why=why))
     # A lane without a span is shown only to who asked for it by name.
     named = names if asked.patterns else ()
-    keys = {key: overview.groups_of(key) for name in named for key in overview.keys(name)}
+    keys = {key: groups(key) for name in named for key in overview.keys(name)}
 
     def wanted(span: Span) -> bool:
         is_named = bool(asked.patterns) and span.service in names
@@ -137,7 +139,7 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
 
     def foresee() -> None:
         with progress("foreseeing") as tell:
-            foreseen = list(of_forecast(forecast(outset, gathered.start, gathered.until, tell), overview.groups_of))
+            foreseen = list(of_forecast(forecast(outset, gathered.start, gathered.until, tell), groups))
         draw(_joined(spans, foreseen), notes(gathered))
 
     return foresee
