@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 ROOT := .run
 
-.PHONY: run test hard-times packages-test check completion man bench sim chaos foresee systemd lab clean
+.PHONY: run test hard-times packages-test browser-test check completion man bench sim chaos foresee systemd lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,11 @@ packages-test: $(VENV)/.made
 	PATH=$$PATH:/usr/sbin; for program in freeradius radclient kamailio; do command -v $$program >/dev/null || missing=1; done; \
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends freeradius freeradius-utils kamailio; }
 	$(VENV)/bin/python -m pytest tests/packages
+
+# The page of `vcsctl timeline --html` in Debian's chromium, as root; installs it where it is missing.
+browser-test: $(VENV)/.made
+	command -v chromium >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium; }
+	$(VENV)/bin/python -m pytest tests/cli/test_timeline_page.py
 
 check: $(VENV)/.made
 	$(VENV)/bin/ruff format --check .

@@ -1,19 +1,26 @@
-"""calendar: the slots of a service or of an expression, by the function that vcsd decides with."""
+"""calendar: the slots of services or of expressions, by the function that vcsd decides with."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
-from vcsctl.cli.overview import Overview
+from vcsctl.cli.overview import Overview, outdated_notes
+from vcsctl.cli.tables import age, table, value_text
+from vcsctl.cli.terminal import columns, fitted, paint
 from vcsctl.domain import values
-from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, next_slot
-from vcsctl.domain.effective import fitting
+from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, in_words, next_slot, previous_slot
+from vcsctl.domain.clock_change import outlook
+from vcsctl.domain.effective import fitting, in_force
 from vcsctl.domain.run import to_text
 from vcsctl.domain.unit import Daemon, schedule_of
 from vcsctl.errors import UsageError
@@ -23,70 +30,194 @@ from vcsctl.store.paths import Paths
 _YEARS = range(1970, 3000)  # beyond, a typo is likelier than a wish, and the calendar's arithmetic ends at 9999
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line says but for the names: how many slots, from when, which way, in which zone, which days."""
+
+    count: int
+    start: datetime
+    past: bool
+    zone: str | None
+    days: tuple[str, ...]
+
+    @property
+    def tz(self) -> tzinfo | None:
+        return ZoneInfo(self.zone) if self.zone else None  # None is this machine's
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One service or expression with its slots, the oldest first."""
+
+    what: str
+    schedule: Schedule
+    notes: tuple[str, ...]
+    slots: tuple[datetime, ...]
+    outlook: str
+
+
 @click.command()
-@click.argument("what", metavar="NAME|EXPR")
+@click.argument("what", metavar="NAME|EXPR...", nargs=-1, required=True)
 @click.option("-n", "--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many slots.")
 @click.option("--from", "start", metavar="TIME", help="From this instant on, for example 2026-03-29T01:00.")
+@click.option("-p", "--past", is_flag=True, help="The slots before now, or before --from.")
+@click.option("--timezone", "zone", metavar="ZONE", help="Read expressions and --from, and show times, in this zone.")
+@click.option("--days", metavar="DAYS", help="Of times of day: on these days alone, for example mon,last.")
 @output_option
 @click.pass_obj
-def calendar(context: Context, what: str, count: int, start: str | None, output: str) -> None:
-    """Show the next slots of a service, or of an expression such as 5/2 or 04:05.
+def calendar(
+    context: Context,
+    what: tuple[str, ...],
+    count: int,
+    start: str | None,
+    past: bool,
+    zone: str | None,
+    days: str | None,
+    output: str,
+) -> None:
+    """Show the slots of services, or of expressions such as 5/2 and 04:05.
 
-    Example: vcsctl calendar 5/2 -n 3
+    Example: vcsctl calendar calculator 04:05,16:05 -n 3
+
+    5/2 is every 5 minutes, 2 minutes after the full ones. At the end stands what the next clock change does to them.
     """
-    after = _instant(start)
-    in_time(lambda: _calendar(context, what, count, after, output))
+    zone = _zone(zone) if zone else None
+    asked = _Asked(count, _instant(start, zone), past, zone, _days(days) if days else ())
+    in_time(lambda: _calendar(context, what, asked, output))
 
 
-def _calendar(context: Context, what: str, count: int, after: datetime, output: str) -> None:
-    slots = list(islice(_slots(_schedule(context, what), after), count))
+def _calendar(context: Context, what: tuple[str, ...], asked: _Asked, output: str) -> None:
+    found = [_find(context, one, asked) for one in dict.fromkeys(what)]
     if output == "json":
-        show_json("slots", [to_text(slot) for slot in slots])
+        show_json("calendar", [_plain(one) for one in found])
         return
-    for slot in slots:
-        show(slot.astimezone().strftime("%a %Y-%m-%d %H:%M:%S %z"))
+    now = datetime.now(UTC)
+    for number, one in enumerate(found):
+        if number:
+            show("")
+        for line in _lines(one, asked, now):
+            show(line)
 
 
-def _slots(schedule: Schedule, after: datetime) -> Iterator[datetime]:
+def _find(context: Context, what: str, asked: _Asked) -> _Found:
+    schedule, notes = _expression(context, what, asked), list[str]()
+    if schedule is None:
+        schedule, notes = _of_service(context, what, asked)
+    slots = list(islice(_slots(schedule, asked), asked.count))
+    slots = slots[::-1] if asked.past else slots
+    return _Found(what, schedule, tuple(notes), tuple(slots), outlook(schedule, min(asked.start, slots[0])))
+
+
+def _slots(schedule: Schedule, asked: _Asked) -> Iterator[datetime]:
+    at = asked.start
     while True:
-        after = next_slot(schedule, after)
-        yield after
+        at = previous_slot(schedule, at) if asked.past else next_slot(schedule, at)
+        yield at
+        if asked.past:
+            at -= datetime.resolution
 
 
-def _schedule(context: Context, what: str) -> Schedule:
+def _of_service(context: Context, name: str, asked: _Asked) -> tuple[Schedule, list[str]]:
+    declared, override = context.unit(name), Overview(context).overrides.get(name)
+    unit, fault = fitting(declared, override)
+    if isinstance(unit, Daemon):
+        raise UsageError(f"{name} is a daemon: it has no slots")
+    if asked.days:
+        raise UsageError(f"--days is for times of day; {name} has days of its own, leave it out")
+    changed = in_force(override, declared)
+    notes = [] if unit.enabled else ["disabled: no slot starts"]
+    notes += [fault] if fault else [f"override: {key}={value_text(one.value)}" for key, one in changed.items()]
+    notes += outdated_notes(name, override.fields.keys() - changed.keys()) if override else []
+    return schedule_of(unit, context.published.timezone), notes
+
+
+def _expression(context: Context, what: str, asked: _Asked) -> Schedule | None:
     if match := re.fullmatch(r"([0-9]{1,4})(?:/([0-9]{1,4}))?", what):
         period, align = int(match[1]), int(match[2] or 0)
         if not 1 <= period <= 60 or align >= period:
             raise UsageError(
                 f"{what}: the period is from 1 to 60 minutes and align less than it; write for example 5/2"
             )
-        return EveryMinutes(period, align, _timezone(context))
-    if ":" in what:
-        try:
-            times = tuple(values.parse_time_of_day(part) for part in what.split(","))
-        except ValueError as error:
-            raise UsageError(f"{what}: {error}") from None
-        return AtTimes(times, (), _timezone(context))
-    unit, _ = fitting(context.unit(what), Overview(context).overrides.get(what))
-    if isinstance(unit, Daemon):
-        raise UsageError(f"{what} is a daemon: it has no slots")
-    return schedule_of(unit, context.published.timezone)
+        if asked.days:
+            raise UsageError(f"--days is for times of day such as 04:05, not for {what}; leave it out")
+        return EveryMinutes(period, align, asked.zone or _cells_zone(context))
+    if ":" not in what:
+        return None
+    try:
+        times = tuple(sorted({values.parse_time_of_day(part) for part in what.split(",")}))
+    except ValueError as error:
+        raise UsageError(f"{what}: {error}") from None
+    return AtTimes(times, asked.days, asked.zone or _cells_zone(context))
 
 
-def _timezone(context: Context) -> str:
+def _cells_zone(context: Context) -> str:
     """The cell's zone; where there is no cell yet, the one that it would get."""
     cell = read_cell(Paths(context.config.shared_dir))
     return cell.timezone if cell else system_timezone()
 
 
-def _instant(text: str | None) -> datetime:
+def _zone(text: str) -> str:
     try:
-        instant = datetime.fromisoformat(text).astimezone() if text else datetime.now(UTC)
+        return values.parse_timezone(text)
+    except ValueError as error:
+        raise UsageError(f"--timezone: {error}") from None
+
+
+def _days(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(values.parse_day(part) for part in text.split(",")))
+    except ValueError as error:
+        raise UsageError(f"--days: {error}") from None
+
+
+def _instant(text: str | None, zone: str | None) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text) if text else datetime.now(UTC)
+        if instant.tzinfo is None and zone:
+            instant = instant.replace(tzinfo=ZoneInfo(zone))
         if instant.year not in _YEARS:
             raise ValueError
-        return instant
+        return instant.astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"--from: cannot read {text!r}; write for example 2026-03-29T01:00") from None
+
+
+def _lines(found: _Found, asked: _Asked, now: datetime) -> Iterator[str]:
+    zone = found.schedule.timezone
+    words = in_words(found.schedule)
+    yield paint("strong", fitted(f"{words}, {zone}" if words == found.what else f"{found.what}: {words}, {zone}"))
+    for note in found.notes:
+        yield f"  {paint('waits', note)}"
+    here = [slot.astimezone(asked.tz) for slot in found.slots]
+    there = [slot.astimezone(ZoneInfo(zone)) for slot in found.slots]
+    cells = [[f"{slot:%a %Y-%m-%d %H:%M:%S %z}" for slot in here]]
+    header = ["SLOT"]
+    if [slot.utcoffset() for slot in here] != [slot.utcoffset() for slot in there]:
+        header.append(f"IN {zone}")
+        cells.append([f"{slot:%a %Y-%m-%d %H:%M:%S %z}" for slot in there])
+    header.append("WHEN")
+    cells.append([_when(slot, now) for slot in found.slots])
+    for line in table(header, list(zip(*cells, strict=True))):
+        yield fitted(f"  {line}")
+    width = columns() or len(found.outlook) + 2
+    yield from textwrap.wrap(found.outlook, width, initial_indent="  ", subsequent_indent="  ")
+
+
+def _when(slot: datetime, now: datetime) -> str:
+    away_s = (slot - now).total_seconds()
+    return f"in {age(away_s)}" if away_s > 0 else f"{age(-away_s)} ago"
+
+
+def _plain(found: _Found) -> dict[str, Any]:
+    zone = ZoneInfo(found.schedule.timezone)
+    return {
+        "what": found.what,
+        "schedule": in_words(found.schedule),
+        "timezone": found.schedule.timezone,
+        "notes": list(found.notes),
+        "slots": [{"at": to_text(slot), "in_zone": slot.astimezone(zone).isoformat()} for slot in found.slots],
+        "clock_change": found.outlook,
+    }
 
 
 COMMANDS: dict[str, click.Command] = {"calendar": calendar}

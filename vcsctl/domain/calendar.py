@@ -17,7 +17,7 @@ no zone changes its clock twice in `_CHANGES_APART`, and no change skips more th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -56,6 +56,16 @@ class AtTimes:
 
 
 Schedule = EveryMinutes | AtTimes
+
+
+@dataclass(frozen=True, slots=True)
+class ClockChange:
+    """An instant from which on a zone's clocks show another time than before, and the offsets before and from then."""
+
+    timezone: str
+    at: datetime
+    before: timedelta
+    after: timedelta
 
 
 def next_slot(schedule: Schedule, after: datetime) -> datetime:
@@ -105,6 +115,42 @@ def count_between(schedule: Schedule, after: datetime, until: datetime) -> int:
             return _count_fixed(schedule, after, until)
         case _:
             assert_never(schedule)
+
+
+def in_words(schedule: Schedule) -> str:
+    match schedule:
+        case EveryMinutes(period, align):
+            return f"every {period} min" + (f" +{align}" if align else "")
+        case AtTimes(run_at, days):
+            return " ".join(run_at) + (f" on {','.join(days)}" if days else "")
+        case _:
+            assert_never(schedule)
+
+
+def declared_between(schedule: Schedule, begin: datetime, end: datetime) -> Iterator[datetime]:
+    """What the wall clock shows when a slot is declared, from `begin` on and before `end`, all three without a zone:
+    also where a clock change leaves that time out or brings it twice."""
+    day = datetime.combine(begin, time())
+    while day < end:
+        match schedule:
+            case EveryMinutes(period, align):
+                minutes: Iterable[int] = range(align, _DAY_MINUTES, period)
+            case AtTimes(run_at, days):
+                times = sorted(_times(run_at)) if _allows(days, day.date()) else []
+                minutes = [at.hour * 60 + at.minute for at in times]
+            case _:
+                assert_never(schedule)
+        walls = (day + timedelta(minutes=minute) for minute in minutes)
+        yield from (wall for wall in walls if begin <= wall < end)
+        day += _DAY
+
+
+def next_change(timezone: str, after: datetime, until: datetime) -> ClockChange | None:
+    """The zone's first clock change later than `after`, if there is one not later than `until`."""
+    zone = ZoneInfo(timezone)
+    for at in _changes(zone, _utc(after), _utc(until)):
+        return ClockChange(timezone, at, _offset(zone, at - _TICK), _offset(zone, at))
+    return None
 
 
 def _walk(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
@@ -239,8 +285,8 @@ def _allows(days: tuple[str, ...], day: date) -> bool:
 # The zone's changes of offset; `zoneinfo` does not list them, so they are found by asking.
 
 
-def _offset(zone: ZoneInfo, instant: datetime) -> timedelta | None:
-    return instant.astimezone(zone).utcoffset()
+def _offset(zone: ZoneInfo, instant: datetime) -> timedelta:
+    return instant.astimezone(zone).utcoffset() or timedelta(0)
 
 
 def _changes(zone: ZoneInfo, after: datetime, until: datetime) -> Iterator[datetime]:

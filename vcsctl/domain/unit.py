@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 from vcsctl.domain import values
-from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule
+from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, in_words
 from vcsctl.domain.parsed import Bool, Duration, FieldError, Parsed, Text
 from vcsctl.domain.run import LOCK
 
@@ -236,10 +236,8 @@ def schedule_text(unit: Unit) -> str:
     match unit:
         case Daemon():
             return "daemon"
-        case Periodical(period=period, align=align):
-            return f"every {period} min" + (f" +{align}" if align else "")
-        case FixedTime(run_at=run_at, days=days):
-            return " ".join(run_at) + (f" on {','.join(days)}" if days else "")
+        case Periodical() | FixedTime():
+            return in_words(schedule_of(unit, ""))
 
 
 def allowed_on(unit: Unit, node: str, labels: tuple[str, ...]) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from heapq import merge
-from itertools import islice
+from itertools import islice, takewhile
 
 from vcsctl.domain.history import Row, rows
 from vcsctl.domain.run import service_of
@@ -19,6 +20,8 @@ from vcsctl.store.records import Faults
 
 # A number's records are pruned soon after they are written here, so a repetition is among the newest lines.
 _LOOK_BACK_LINES = 1000
+# A node writes rows about in the order of their instants; so much later at most, unless it was away meanwhile.
+_OUT_OF_ORDER = timedelta(hours=1)
 
 
 def month_of(row: Row) -> str:
@@ -55,8 +58,33 @@ def read(paths: Paths, service: str) -> Iterator[Row]:
     Outcomes that no node has written into the history yet are among them: the outcome's own record is what counts,
     and the node that made it may be down for long.
     """
+    keys = [key for key in _keys(paths) if service_of(key) == service]
+    return _each_once(_all_rows(paths, service, keys))
+
+
+def read_since(paths: Paths, services: Iterable[str], since: datetime) -> Iterator[Row]:
+    """The same of several services, one after another, as far back as `since`. Of a file no more is read than that."""
+    keys: dict[str, list[str]] = {}
+    for key in _keys(paths):
+        keys.setdefault(service_of(key), []).append(key)
+    since = since.astimezone(UTC)
+    for service in services:
+        found = _unwritten(paths, keys.get(service, ()))
+        for month, of_month in _by_month(paths, service).items():
+            if month >= since.strftime("%Y-%m"):
+                for path in of_month:
+                    found += takewhile(lambda row: row.at >= since - _OUT_OF_ORDER, _rows_of(path))
+        recent = (row for row in found if row.at >= since)
+        yield from _each_once(sorted(recent, key=lambda row: row.at, reverse=True))
+
+
+def _keys(paths: Paths) -> list[str]:
+    return [key for key in files.names(paths.states) if is_part(key)]
+
+
+def _each_once(found: Iterable[Row]) -> Iterator[Row]:
     seen = set()
-    for row in _all_rows(paths, service):
+    for row in found:
         if row.id not in seen:
             seen.add(row.id)
             yield row
@@ -70,8 +98,8 @@ def read_written(paths: Paths, service: str) -> Iterator[Row]:
         yield from merge(*map(_rows_of, by_month[month]), key=lambda row: row.at, reverse=True)
 
 
-def _all_rows(paths: Paths, service: str) -> Iterator[Row]:
-    unwritten = _unwritten(paths, service)  # first: what is pruned meanwhile is in the history when that is read
+def _all_rows(paths: Paths, service: str, keys: Iterable[str]) -> Iterator[Row]:
+    unwritten = _unwritten(paths, keys)  # first: what is pruned meanwhile is in the history when that is read
     by_month = _by_month(paths, service)
     for row in unwritten:
         by_month.setdefault(month_of(row), [])
@@ -90,10 +118,9 @@ def _by_month(paths: Paths, service: str) -> dict[str, list[str]]:
     return found
 
 
-def _unwritten(paths: Paths, service: str) -> list[Row]:
+def _unwritten(paths: Paths, keys: Iterable[str]) -> list[Row]:
     """The rows that follow from records which are not pruned yet: most are in the history too."""
     reader = state.StateReader(paths, Faults())
-    keys = [key for key in files.names(paths.states) if service_of(key) == service and is_part(key)]
     finished = (pair for key in keys for pair in reader.finished(key, 0))
     return [row for claim, end in finished for row in rows(claim.value, claim.at, end.value if end else None)]
 
