@@ -35,3 +35,15 @@ def fitted(line: str) -> str:
     """The line as far as the terminal is wide; what is cut ends with …"""
     width = columns()
     return line if width is None or len(line) <= width else line[: max(0, width - 1)] + "…"
+
+
+# Meaning → the mark before a line that means it, and what a terminal that knows no such character shows instead.
+_MARKS = {"good": "●*", "busy": "▶>", "waits": "◆~", "bad": "×x", "faint": "○-"}
+
+
+def mark(meaning: str) -> str:
+    """A mark and a space on a terminal, nothing through a pipe."""
+    if not sys.stdout.isatty():
+        return ""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return f"{_MARKS[meaning][0 if encoding == 'utf8' else 1]} "
