@@ -18,7 +18,7 @@ from vcsctl.domain.daemon import DaemonState
 from vcsctl.domain.history import Row
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import Claim, Request
-from vcsctl.domain.unit import Unit, key_of, to_plain
+from vcsctl.domain.unit import Unit, allowed_on, key_of, to_plain
 from vcsctl.store import cell, daemons, files, history, nodes, override_change, queue, running
 from vcsctl.store.nodes import NodeState, NodeUnits
 from vcsctl.store.paths import Paths
@@ -46,7 +46,7 @@ class Files:
     # What nodes and their daemons say.
 
     def beat(self, node: str, **changed: Any) -> None:
-        nodes.publish_state(self.paths, replace(NodeState(node, 1, f"boot {node}", 1, SINCE, 60.0), **changed))
+        nodes.publish_state(self.paths, replace(NodeState(node, 1, f"boot {node}", 1, SINCE, 600.0), **changed))
 
     def declare(self, *units: Unit, missing: str | None = None, on: str = "abc") -> None:
         for node in on:
@@ -54,7 +54,7 @@ class Files:
                 unit.name: {
                     "plain": to_plain(unit),
                     **dict.fromkeys(("masked", "stale", "broken"), False),
-                    "key": key_of(unit, node),
+                    "key": key_of(unit, node) if allowed_on(unit, node, ()) else "",
                     "schedule_digest": "",
                     "missing": missing,
                 }

@@ -62,6 +62,11 @@ class Terminal:
         """The screen, without the blanks that end its lines and the empty lines that end it."""
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip("\n") + "\n"
 
+    @property
+    def modes(self) -> list[object]:
+        """How the terminal treats keys, as termios has it."""
+        return termios.tcgetattr(self._master)
+
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 

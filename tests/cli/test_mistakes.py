@@ -65,7 +65,7 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
     [
         (("stats",), "no such command 'stats'; did you mean status?"),
         (("frobnicate",), "no such command 'frobnicate'; `vcsctl --help` lists the commands"),
-        (("status", "a", "b"), "unexpected extra argument"),
+        (("queue", "a"), "unexpected extra argument"),
         (("run",), "Missing argument"),
         (("run", "calculator", "--within", "soon"), "--within cannot read 'soon' as a duration; write for example 90s"),
         (("history", "calculator", "-n", "0"), "not in the range"),
@@ -76,7 +76,10 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
             "--from: cannot read 'tomorrow'; write for example 2026-03-29T01:00",
         ),
         (("calendar", "5/2", "--from", "9999-12-31T23:59"), "--from: cannot read '9999-12-31T23:59'"),
-        (("status", "--output", "yaml"), "'yaml' is not one of 'table', 'json'"),
+        (("status", "--output", "yaml"), "'yaml' is not one of 'table', 'wide', 'json'"),
+        (("status", "--watch"), "--watch needs a terminal that can be redrawn"),
+        (("status", "--watch", "-o", "json"), "--watch is for people"),
+        (("queue", "--output", "yaml"), "'yaml' is not one of 'table', 'json'"),
     ],
 )
 def test_bad_usage_is_exit_2(shared: Site, arguments: tuple[str, ...], sentence: str) -> None:

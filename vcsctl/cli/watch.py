@@ -224,6 +224,8 @@ class _Watch:
                 return False
             if number == signal.SIGTSTP:
                 self._screen.suspend()
+                if self._look is not None:
+                    self._look.give_up()  # the time that it stood still is not its own
             self._next_s, self._is_old = time.monotonic(), self._look is not None
             self._draw()
         return True
