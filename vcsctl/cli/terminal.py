@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 
 import click
@@ -21,7 +20,20 @@ _LOOKS = {
 
 def columns() -> int | None:
     """How wide a line may be; None where nobody said, as through a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return size()[0] if sys.stdout.isatty() else None
+
+
+def size() -> tuple[int, int]:
+    """Columns and lines: as the user said, as the terminal says, as terminals have always been."""
+    told = []
+    for name in ("COLUMNS", "LINES"):
+        text = os.environ.get(name, "")
+        told.append(int(text) if text.isdecimal() else 0)
+    try:
+        is_so = os.get_terminal_size(1)
+    except OSError:
+        is_so = os.terminal_size((0, 0))
+    return told[0] or is_so.columns or 80, told[1] or is_so.lines or 24
 
 
 def paint(meaning: str, text: str) -> str:

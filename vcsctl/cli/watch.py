@@ -9,7 +9,6 @@ import contextlib
 import io
 import os
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -21,8 +20,8 @@ from typing import Any
 
 import click
 
-from vcsctl.cli.layout import cut, width_of
-from vcsctl.cli.terminal import paint
+from vcsctl.cli.layout import cut, width_of, wrapped
+from vcsctl.cli.terminal import paint, size
 from vcsctl.domain.values import parse_duration
 from vcsctl.errors import FAILED, OK, TRY_AGAIN, UsageError, VcsError
 from vcsctl.runners import linux
@@ -267,18 +266,18 @@ class _Watch:
 
     def _draw(self) -> None:
         """In place, each line over the old one, so that nothing flickers."""
-        columns, rows = shutil.get_terminal_size()
+        columns, rows = size()
         is_well = self._silent_since_s is None and not self._trouble
-        lines = [paint("faint" if is_well else "bad", cut(self._head(), columns)), *self._body]
+        head = [paint("faint" if is_well else "bad", line) for line in wrapped(self._head(), columns)]
+        lines = [*head, *self._body]
         if len(lines) > rows:
             hidden = len(lines) - rows + 1
             more = cut(f"{hidden} more lines; names and filters narrow it", columns)
             lines = [*lines[: rows - 1], paint("faint", more)]
-        drawn = "\n".join(map(self._cleared, lines))
+        drawn = "\n".join(_cleared(line, columns) for line in lines)
         self._screen.write(f"{_HOME}{drawn}{_TO_THE_SCREENS_END if len(lines) < rows else ''}")
 
-    @staticmethod
-    def _cleared(line: str) -> str:
-        """With nothing left behind it of the old one. A full line has its cursor on its last character still."""
-        is_full = width_of(click.unstyle(line)) >= shutil.get_terminal_size().columns
-        return line if is_full else line + _TO_THE_LINES_END
+
+def _cleared(line: str, columns: int) -> str:
+    """With nothing left behind it of the old one. A full line has its cursor on its last character still."""
+    return line if width_of(click.unstyle(line)) >= columns else line + _TO_THE_LINES_END
