@@ -81,9 +81,9 @@ def screen(cell: Files, columns: int, *arguments: str) -> str:
 
 def still(cell: Files, text: str) -> str:
     """Without what is another at each run; nothing changes its width."""
-    text = steady(text).replace(BACKUP_AT, "HH:MM").replace(str(cell.site.root), "ROOT")
+    text = re.sub(r"\b\d\d-\d\d \d\d:\d\d\b(?!:)", "MM-DD hh:mm", steady(text))
+    text = text.replace(BACKUP_AT, "HH:MM").replace(str(cell.site.root), "ROOT")
     text = re.sub(r"\(in (\d+m\d\ds|\d+ s)\)", "(in a moment)", text)
-    text = re.sub(r"\b\d\d-\d\d \d\d:\d\d\b", "MM-DD hh:mm", text)
     return re.sub(r"\d+[hm]\d\d[ms]", lambda found: re.sub(r"\d", "n", found[0]), text)
 
 

@@ -128,7 +128,7 @@ def _one_line(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
 
 
 output_option = click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer."
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer."
 )
 reason_option = click.option("--reason", default="", callback=_one_line, help="Why; it is recorded.")
 

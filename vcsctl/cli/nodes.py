@@ -36,9 +36,9 @@ COLUMNS = (
 def nodes(ctx: click.Context, output: str) -> None:
     """Show the nodes of the cell: how each is, and whose units differ from most.
 
-    CLOCK is how far a node's clock is ahead of the file server's.
-
     Example: vcsctl nodes --output json
+
+    CLOCK is how far a node's clock is ahead of the file server's.
     """
     if ctx.invoked_subcommand is None:
         in_time(lambda: _nodes(ctx.obj, output))

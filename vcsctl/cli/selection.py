@@ -34,6 +34,10 @@ class Selection:
         """The one service that was asked for by its plain name."""
         return self.names[0] if len(self.names) == 1 and not self.is_filter and not _is_glob(self.names[0]) else None
 
+    def names_it(self, service: str) -> bool:
+        """By its name alone."""
+        return not self.names or any(fnmatchcase(service, name) for name in self.names)
+
 
 def _is_glob(name: str) -> bool:
     return any(char in name for char in "*?[")

@@ -38,9 +38,7 @@ from vcsctl.runners.leftovers import log_path_of_daemon
 def status(context: Context, /, watch: bool, interval: str, output: str, **wanted: Any) -> None:
     """Show all services, those that are chosen, or all that is known of one.
 
-    A name may be a pattern: 'rates-*'.
-
-    Example: vcsctl status --failed --queued
+    Example: vcsctl status 'rates-*' --failed
     """
     selection = Selection(**wanted)
     if not watch:
@@ -108,10 +106,9 @@ def _show_json(
 
 def _of_this_machine(context: Context, selection: Selection, output: str) -> None:
     """While the shared directory cannot be read: what the runners of this machine tell of their daemons."""
-    wanted = selection.names or None
-    told = [one for one in own_daemons(context).values() if wanted is None or service_of(one.key) in wanted]
+    told = [one for one in own_daemons(context).values() if selection.names_it(service_of(one.key))]
     found = [Instance(one.key, one.node, one.phase, one.since, "", one) for one in told]
-    found += [one for one in _at_rest_here(context, wanted) if one.key not in {one.key for one in told}]
+    found += [one for one in _at_rest_here(context, selection) if one.key not in {one.key for one in told}]
     found.sort(key=lambda one: one.key)
     if output == "json":
         show_json("instances", [daemon_view.plain(one) for one in found])
@@ -124,14 +121,14 @@ def _of_this_machine(context: Context, selection: Selection, output: str) -> Non
             show(f"  {text}")
 
 
-def _at_rest_here(context: Context, wanted: Sequence[str] | None) -> Iterator[Instance]:
+def _at_rest_here(context: Context, selection: Selection) -> Iterator[Instance]:
     """Daemons that need no shared directory and do not run: of these this machine's own cell tells."""
     own = context.of_this_machine()
     if own is None:
         return
     overview = Overview(own)
     for name, row in sorted(own.published.units.items()):
-        if wanted is None or name in wanted:
+        if selection.names_it(name):
             line = overview.line(name, row)
             yield from (one for one in overview.daemons.of(line) if one.node == context.config.node)
 
