@@ -7,6 +7,7 @@ the value, or raises ValueError with a sentence that says what to write instead.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -143,8 +144,6 @@ def _listed_words(items: list[Any]) -> list[str]:
 def _split_words(value: object) -> list[str]:
     if isinstance(value, Mapping):
         raise ValueError("must be a list of texts, not a map; write for example [/usr/libexec/vcs/calculator]")
-    import shlex  # here, as below: commands that only show something parse no unit
-
     text = text_of(value)
     try:
         return shlex.split(text)
