@@ -112,6 +112,11 @@ def _render(read: Callable[[], None], writer: int, parent: int) -> None:
         linux.die_with_parent(signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(FAILED)
+        # One that hangs and cannot even be killed must not hold the terminal of a user who has left.
+        os.environ["COLUMNS"], os.environ["LINES"] = map(str, size())
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nothing, stream)
         encoding = sys.stdout.encoding
         sys.stdout = _Frame(open(writer, "wb"), encoding, "backslashreplace")  # noqa: SIM115 - for the child's life
         try:
