@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -56,7 +57,8 @@ def status(context: Context, /, watch: bool, interval: str, output: str, **wante
 
 
 def _status(context: Context, selection: Selection, output: str, *, frame: bool) -> None:
-    """`frame`: one of many, of which only the first lines may fit the screen."""
+    """`frame`: one of many, of which only the first lines may fit the screen. In a child that ends with it."""
+    gc.disable()  # which would look for garbage among ten thousand units again and again
     overview = Overview(context)
     lines = [overview.line(name, context.row(name)) for name in chosen_names(selection, overview)]
     daemons = {line.name: overview.daemons.of(line) for line in lines if line.kind == "daemon"}
