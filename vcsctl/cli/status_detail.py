@@ -11,9 +11,10 @@ from vcsctl.cli.decisions import changed_since
 from vcsctl.cli.layout import Column, Row, cut_line, shown_table, wrapped
 from vcsctl.cli.overview import NO_KIND, Line, Overview
 from vcsctl.cli.selection import meaning
-from vcsctl.cli.status_facts import SLOTS, durations, last_rows, log_here, log_of
+from vcsctl.cli.status_facts import SLOTS, durations, last_rows, log_here, log_of, recent
 from vcsctl.cli.tables import ago, local, seconds, short
 from vcsctl.cli.terminal import columns, mark, paint
+from vcsctl.domain.history import Row as Outcome
 
 _LABEL = 11
 _LOOKS = {"ok": "good", "failed": "bad", "timeout": "bad", "lost": "bad", "missed": "waits"}
@@ -34,7 +35,8 @@ def detail_lines(overview: Overview, line: Line, instances: Sequence[Instance]) 
     yield f"{paint(how, mark(how))}{paint('strong', cut_line(title))}"
     if line.description:
         yield from wrapped(line.description, columns(), 2, 0)
-    for label, text in _facts(overview, line):
+    rows = recent(overview, line.name)
+    for label, text in _facts(overview, line, rows):
         yield from wrapped(f"{label + ':':{_LABEL}}{text}", columns(), 2, _LABEL)
     for note in line.notes:
         look = "waits" if note.startswith("override") else "bad"
@@ -50,12 +52,12 @@ def detail_lines(overview: Overview, line: Line, instances: Sequence[Instance]) 
     keys = overview.keys(line.name)
     if keys != [line.name] and not instances:
         yield from shown_table(_KEYS, [_key_row(overview, key) for key in keys], 2).lines
-    yield from _last_runs(overview, line)
+    yield from _last_runs(rows)
     if line.kind != "daemon":
         yield from _log(overview, line)
 
 
-def _facts(overview: Overview, line: Line) -> Iterator[tuple[str, str]]:
+def _facts(overview: Overview, line: Line, rows: Sequence[Outcome]) -> Iterator[tuple[str, str]]:
     now = datetime.now(UTC)
     yield "status", line.status
     if line.kind != NO_KIND:
@@ -71,7 +73,7 @@ def _facts(overview: Overview, line: Line) -> Iterator[tuple[str, str]]:
     if slots := overview.next_slots(line, now, SLOTS):
         then = [short(slot, slots[0]) for slot in slots[1:]]
         yield "next", ", ".join((f"{local(slots[0])} ({ago(slots[0], now)})", *then))
-    if took := durations(overview, line.name):
+    if took := durations(rows):
         runs = f"the last {took.runs} runs" if took.runs > 1 else "its one run"
         yield "took", f"{seconds(took.average_s)} on average, {seconds(took.longest_s)} at most, by {runs}"
 
@@ -98,7 +100,7 @@ def _key_row(overview: Overview, key: str) -> Row:
     return Row((key, words, queued))
 
 
-def _last_runs(overview: Overview, line: Line) -> Iterator[str]:
+def _last_runs(recorded: Sequence[Outcome]) -> Iterator[str]:
     rows = [
         Row(
             (
@@ -111,7 +113,7 @@ def _last_runs(overview: Overview, line: Line) -> Iterator[str]:
             ),
             {"OUTCOME": _LOOKS.get(row.outcome, "waits")},
         )
-        for row in last_rows(overview, line.name)
+        for row in last_rows(recorded)
     ]
     if rows:
         yield paint("strong", "last runs:")

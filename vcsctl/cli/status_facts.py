@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -38,15 +39,18 @@ class Log:
         return os.path.isfile(self.path)
 
 
-def last_rows(overview: Overview, name: str) -> list[Row]:
+def recent(overview: Overview, name: str) -> list[Row]:
+    """What is on record of it, the newest first."""
+    return list(islice(history.read(overview.paths, name), _LOOK_BACK))
+
+
+def last_rows(rows: Sequence[Row]) -> list[Row]:
     """The newest runs and missed slots, the newest last."""
-    rows = islice(history.read(overview.paths, name), _LOOK_BACK)
     found = islice((row for row in rows if row.is_run or row.outcome == "missed"), RUNS)
     return list(found)[::-1]
 
 
-def durations(overview: Overview, name: str) -> Durations | None:
-    rows = islice(history.read(overview.paths, name), _LOOK_BACK)
+def durations(rows: Sequence[Row]) -> Durations | None:
     took = [row.duration_s for row in rows if row.is_run and row.duration_s is not None]
     return Durations(len(took), round(sum(took) / len(took), 3), max(took)) if took else None
 

@@ -10,7 +10,7 @@ from vcsctl.cli import daemon_view
 from vcsctl.cli.daemons import Instance
 from vcsctl.cli.history import plain_row
 from vcsctl.cli.overview import Line, Overview
-from vcsctl.cli.status_facts import SLOTS, durations, last_rows, log_here, log_of
+from vcsctl.cli.status_facts import SLOTS, durations, last_rows, log_here, log_of, recent
 from vcsctl.domain.run import to_text
 
 
@@ -43,11 +43,12 @@ def plain(overview: Overview, line: Line, instances: Sequence[Instance] | None, 
 
 
 def plain_details(overview: Overview, line: Line, instances: Sequence[Instance]) -> dict[str, Any]:
-    slots, took = overview.next_slots(line, datetime.now(UTC), SLOTS), durations(overview, line.name)
+    slots, rows = overview.next_slots(line, datetime.now(UTC), SLOTS), recent(overview, line.name)
+    took = durations(rows)
     found: dict[str, Any] = {
         "keys": [_plain_key(overview, key) for key in overview.keys(line.name)],
         "next_slots": [to_text(slot) for slot in slots],
-        "last_runs": [plain_row(row) for row in last_rows(overview, line.name)],
+        "last_runs": [plain_row(row) for row in last_rows(rows)],
         "durations": {"runs": took.runs, "average_s": took.average_s, "longest_s": took.longest_s} if took else None,
     }
     if line.kind == "daemon":
