@@ -129,7 +129,7 @@ def cut(text: str, width: int) -> str:
     if width_of(text) <= width:
         return text
     kept = text[: max(0, width - 1)]
-    while width_of(kept) > width - 1:
+    while kept and width_of(kept) > width - 1:
         kept = kept[:-1]
     return f"{kept.rstrip()}…"
 
