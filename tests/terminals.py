@@ -62,6 +62,11 @@ class Terminal:
         """The screen, without the blanks that end its lines and the empty lines that end it."""
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip("\n") + "\n"
 
+    @property
+    def modes(self) -> list[object]:
+        """How the terminal treats keys, as termios has it."""
+        return termios.tcgetattr(self._master)
+
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
@@ -69,7 +74,7 @@ class Terminal:
         self.screen.resize(rows, columns)
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def until(self, is_it: Callable[[str], bool], what: str, deadline_s: float = DEADLINE_S) -> str:
+    def until(self, is_it: Callable[[str], object], what: str, deadline_s: float = DEADLINE_S) -> str:
         """The screen as soon as `is_it` says yes. Fails with what is there when it does not in time."""
         give_up = time.monotonic() + deadline_s
         while not is_it(self.text):

@@ -7,97 +7,26 @@ import os
 import re
 import subprocess
 import sys
-import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sites import Site
+from disks import SINCE, Files
 
-from vcsctl.domain.daemon import DaemonState, Order
-from vcsctl.domain.history import Row
+from vcsctl.domain.daemon import Order
 from vcsctl.domain.run import Claim
-from vcsctl.domain.unit import Daemon, Health, Reload, Unit, from_plain, key_of, to_plain
-from vcsctl.store import cell, daemons, history, nodes, state
-from vcsctl.store.nodes import NodeState, NodeUnits
-from vcsctl.store.paths import Paths
+from vcsctl.domain.unit import Daemon, Health, Reload, Unit, from_plain, to_plain
+from vcsctl.store import daemons, nodes, state
 
-NOW = datetime.now(UTC)
-SINCE = NOW - timedelta(hours=2)
 RADIUS = Daemon(name="radius", exec=("/bin/sleep", "1000"), reload=Reload(signal="HUP"))
 WATCHER = Daemon(name="watcher", exec=("/bin/sleep", "1000"), run_on="any", health=Health(tcp="127.0.0.1:1"))
 OFF = Daemon(name="off", exec=("/bin/sleep", "1000"), enabled=False)
 TIMED: Unit = from_plain({"schedule": "periodical", "name": "calc", "period": 5, "exec": ["/bin/true"]})
 
 
-class Files:
-    """A cell on a disk: nodes a and b are up, c is silent for an hour. Commands are given on node a."""
-
-    def __init__(self, root: Path) -> None:
-        self.site = Site(root)
-        self.site.configure("node: a\n")
-        self.site.shared.mkdir(parents=True)
-        self.paths = Paths(str(self.site.shared))
-        cell.make_cell(self.paths)
-        (self.site.root / "run/vcs/daemons").mkdir(parents=True)
-        for node in "abc":
-            self.beat(node)
-        self.declare(RADIUS, WATCHER, OFF, TIMED)
-        silent = time.time() - 3600
-        os.utime(self.paths.node("c"), (silent, silent))
-
-    def beat(self, node: str, **changed: Any) -> None:
-        nodes.publish_state(self.paths, replace(NodeState(node, 1, f"boot {node}", 1, SINCE, 60.0), **changed))
-
-    def declare(self, *units: Unit, missing: str | None = None) -> None:
-        for node in "abc":
-            rows = {
-                unit.name: {
-                    "plain": to_plain(unit),
-                    **dict.fromkeys(("masked", "stale", "broken"), False),
-                    "key": key_of(unit, node),
-                    "schedule_digest": "",
-                    "missing": missing,
-                }
-                for unit in units
-            }
-            nodes.publish_units(self.paths, NodeUnits(node, "UTC", rows))
-
-    def publish(self, node: str, *told: DaemonState) -> None:
-        daemons.publish(self.paths, daemons.NodeDaemons(node, told))
-
-    def told(self, key: str, node: str, fence: int = 1, **changed: Any) -> DaemonState:
-        state = DaemonState(f"{key}.{fence}", key, node, "up", SINCE, os.getpid(), 4711, SINCE)
-        return replace(state, **changed)
-
-    def tell_here(self, state: DaemonState) -> None:
-        daemons.tell(str(self.site.root / "run/vcs/daemons"), state)
-
-    def ended(self, key: str, node: str, cause: str, outcome: Any, why: str, fence: int = 1) -> None:
-        row = Row(f"{key}.{fence}", key, key.partition("@")[0], outcome, cause, why, SINCE, node, "daemon")
-        history.append(self.paths, node, [row], check=False)
-        history.append_last(self.paths, node, [row])
-
-    def shown(self, *arguments: str) -> str:
-        done = self.site.vcsctl(*arguments)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", done.stdout)
-
-    def line(self, name: str) -> str:
-        """Its line of the table, from the sixth column on."""
-        line = next(line for line in self.shown("status").splitlines() if f" {name} " in line)
-        return re.split(r"\s{2,}", line.strip())[5]
-
-    def instances(self, name: str) -> dict[str, dict[str, Any]]:
-        answer = json.loads(self.site.vcsctl("status", name, "--output", "json").stdout)
-        return {one["node"]: one for one in answer["services"][0]["instances"]}
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Files:
-    return Files(tmp_path)
+    return Files(tmp_path, RADIUS, WATCHER, OFF, TIMED)
 
 
 def test_an_each_daemon_is_one_line_with_those_that_are_not_up_named(disk: Files) -> None:

@@ -45,8 +45,9 @@ def test_run_asks_each_node_and_wait_waits_for_all(pair: Pair) -> None:
     assert sorted(row["id"] for row in history) == ["each@a.1", "each@a.2", "each@b.1"]
     assert " ok " in pair.desk.vcsctl("status").stdout, "the newest of all nodes"
     lines = pair.desk.vcsctl("status", "each").stdout.splitlines()
-    assert [line.split()[0] for line in lines[-2:]] == ["each@a", "each@b"]
-    assert [line.split()[3] for line in lines[-2:]] == ["ok", "failed"]
+    keys = lines.index(next(line for line in lines if line.split()[0] == "KEY")) + 1
+    assert [line.split()[0] for line in lines[keys : keys + 2]] == ["each@a", "each@b"]
+    assert [line.split()[3] for line in lines[keys : keys + 2]] == ["ok", "failed"]
 
 
 def test_status_queue_and_why_tell_the_nodes_apart(pair: Pair) -> None:

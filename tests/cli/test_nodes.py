@@ -315,7 +315,7 @@ def test_a_node_that_claims_nothing_says_why_and_its_clock_judges_nobody(pair: P
     assert "*  onlyc" not in pair.a.vcsctl("status").stdout
     for gone in ("c", "d"):
         (pair.shared / f"nodes/{gone}.json").unlink()
-    assert "\nno known node may run it (allowed: label:odd)\n" in pair.a.vcsctl("status", "onlyc").stdout
+    assert "\n  no known node may run it (allowed: label:odd)\n" in pair.a.vcsctl("status", "onlyc").stdout
 
 
 def test_strangers_among_the_nodes_files_hinder_nobody(site: Any) -> None:

@@ -48,7 +48,7 @@ def test_retries_a_waiting_slot_and_its_end_by_disable(site: Site, tmp_path: Pat
     site.until(lambda: list(site.shared.glob("queue/behind.slots.json")), "the slot of the other one is in the queue")
     waiting = site.vcsctl("status", "behind").stdout
     assert f"waits for group held, held by held.1 on {node}\n" in waiting
-    assert "-         since " in waiting
+    assert "\n  queue:     in queue since " in waiting
     assert f"slot {slot}" in site.vcsctl("queue").stdout
     explained = site.vcsctl("why", "behind").stdout
     assert "in queue since " in explained
@@ -79,7 +79,7 @@ def test_disable_says_when_a_run_was_faster(site: Site) -> None:
     output, faults = disabling.communicate(timeout=20)
     assert (disabling.returncode, output) == (5, "one: disabled\nother: is disabled already\n")
     assert faults == "vcsctl: already started one.1; stop it with: vcsctl stop one\n"
-    assert site.vcsctl("status", "one").stdout.splitlines()[2].startswith("  disabled *  one")
+    assert "\n  disabled *  one " in site.vcsctl("status").stdout
 
 
 @pytest.mark.parametrize("declared", ["true", "false"])

@@ -73,8 +73,8 @@ def test_status_of_one_service_says_more(site: Site) -> None:
     declare(site)
     site.start()
     shown = site.vcsctl("status", "lacking").stdout
-    assert "\nprovider: site\nprogram missing: /nonexistent/program\n" in shown
-    assert "\nInvoicing: Makes invoices\n" in site.vcsctl("status", "invoicing").stdout
+    assert "\n  nodes:     all; no groups; provider: site\n  program missing: /nonexistent/program\n" in shown
+    assert site.vcsctl("status", "invoicing").stdout.startswith("invoicing: Invoicing\n  Makes invoices\n")
 
 
 def test_status_as_json_has_a_version_and_all_columns(site: Site) -> None:

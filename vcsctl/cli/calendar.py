@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
+from vcsctl.cli.layout import cut_line
 from vcsctl.cli.overview import Overview, outdated_notes
 from vcsctl.cli.tables import age, table, value_text
-from vcsctl.cli.terminal import columns, fitted, paint
+from vcsctl.cli.terminal import columns, paint
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, in_words, next_slot, previous_slot
 from vcsctl.domain.clock_change import outlook
@@ -185,7 +186,7 @@ def _instant(text: str | None, zone: str | None) -> datetime:
 def _lines(found: _Found, asked: _Asked, now: datetime) -> Iterator[str]:
     zone = found.schedule.timezone
     words = in_words(found.schedule)
-    yield paint("strong", fitted(f"{words}, {zone}" if words == found.what else f"{found.what}: {words}, {zone}"))
+    yield paint("strong", cut_line(f"{words}, {zone}" if words == found.what else f"{found.what}: {words}, {zone}"))
     for note in found.notes:
         yield f"  {paint('waits', note)}"
     here = [slot.astimezone(asked.tz) for slot in found.slots]
@@ -198,7 +199,7 @@ def _lines(found: _Found, asked: _Asked, now: datetime) -> Iterator[str]:
     header.append("WHEN")
     cells.append([_when(slot, now) for slot in found.slots])
     for line in table(header, list(zip(*cells, strict=True))):
-        yield fitted(f"  {line}")
+        yield cut_line(f"  {line}")
     width = columns() or len(found.outlook) + 2
     yield from textwrap.wrap(found.outlook, width, initial_indent="  ", subsequent_indent="  ")
 

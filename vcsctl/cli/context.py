@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 READ_PATIENCE_S = 5.0
 JSON_VERSION = 1
+_INDENTED = 1000
 
 
 @dataclass
@@ -126,7 +127,7 @@ def _one_line(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
 
 
 output_option = click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer."
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer."
 )
 reason_option = click.option("--reason", default="", callback=_one_line, help="Why; it is recorded.")
 
@@ -142,7 +143,9 @@ def show(text: str) -> None:
 
 
 def show_json(kind: str, content: Any, **beside: Any) -> None:
-    click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=2))
+    # Indented for who looks at it; of thousands that would take longer than to find them.
+    indent = 2 if len(content) < _INDENTED else None
+    click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=indent))
 
 
 def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from vcsctl.cli.daemons import Instance
 from vcsctl.cli.tables import age, listed, local, seconds
 from vcsctl.domain.run import to_text
 
+When = Callable[[datetime], str]
 LOG_LINES = 10
 _LOG_TAIL_BYTES = 1 << 14
 _AT_REST = ("disabled", "masked", "broken")
@@ -21,13 +22,13 @@ def state_word(instance: Instance) -> str:
     return _WORDS.get(instance.state, instance.state)
 
 
-def cell_words(instances: Sequence[Instance], where: bool) -> str:
+def cell_words(instances: Sequence[Instance], where: bool, when: When = local) -> str:
     """The table's cell: of one that has a node of its own choice, or of all its nodes. Empty: nothing to say beside
     its status. `where`: say on which nodes, which goes without saying in a cell of one."""
     shown = [instance for instance in instances if instance.state not in _AT_REST]
     several = [instance for instance in shown if "@" in instance.key]
     if len(several) > 1:
-        return _words_of_each(several)
+        return _words_of_each(several, when)
     active = next((one for one in shown if one.state != "stands by"), None)
     if active is None:
         return ""
@@ -37,27 +38,27 @@ def cell_words(instances: Sequence[Instance], where: bool) -> str:
     if active.state == "waits":
         words = active.why
     if active.since:
-        words += f" since {local(active.since)}"
+        words += f" since {when(active.since)}"
     if active.state == "unknown" or (not active.since and active.state in ("program missing", "not running")):
         words += f": {active.why}" if active.why else ""
     return words + restarts_words(active)
 
 
-def _words_of_each(instances: Sequence[Instance]) -> str:
+def _words_of_each(instances: Sequence[Instance], when: When) -> str:
     up = [one for one in instances if one.is_up]
     words = f"up on {len(up)} of {len(instances)}"
     if len(up) == len(instances):
-        words += f" since {local(max(one.since for one in up if one.since))}"
+        words += f" since {when(max(one.since for one in up if one.since))}"
     elif up:
         words += f" ({listed(one.node for one in up)})"
     restarts = sum(one.told.restarts for one in up if one.told)
     words += f", {restarts} restart{'s' if restarts > 1 else ''}" if restarts else ""
-    others = [f"{one.node} {state_word(one)}{_since_words(one)}" for one in instances if not one.is_up]
+    others = [f"{one.node} {state_word(one)}{_since_words(one, when)}" for one in instances if not one.is_up]
     return "; ".join((words, listed(others))) if others else words
 
 
-def _since_words(instance: Instance) -> str:
-    return f" since {local(instance.since)}" if instance.since else ""
+def _since_words(instance: Instance, when: When = local) -> str:
+    return f" since {when(instance.since)}" if instance.since else ""
 
 
 def restarts_words(instance: Instance) -> str:

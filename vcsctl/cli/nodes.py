@@ -9,15 +9,25 @@ import click
 
 from vcsctl.cli.cell_nodes import CellNode, read_nodes
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
+from vcsctl.cli.layout import Column, Row, shown_table, too_narrow
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.tables import age, listed, table
+from vcsctl.cli.tables import age, listed
 from vcsctl.domain.run import to_text
 from vcsctl.errors import FAILED, RefusedError, UsageError
 from vcsctl.store.nodes import forget as forget_node
 from vcsctl.store.server_clock import measure_offset
 from vcsctl.vcsd.control import ask
 
-HEADER = ("NODE", "STATE", "UP FOR", "HOST", "LABELS", "CLOCK", "RUNS", "UNITS")
+COLUMNS = (
+    Column("NODE", 20),
+    Column("STATE", 12),
+    Column("UP FOR", 6, leaves=4),
+    Column("HOST", 8, leaves=1),
+    Column("LABELS", 8, leaves=2),
+    Column("CLOCK", 7, leaves=3),
+    Column("RUNS", 10),
+    Column("UNITS", 10),
+)
 
 
 @click.group(invoke_without_command=True)
@@ -26,9 +36,9 @@ HEADER = ("NODE", "STATE", "UP FOR", "HOST", "LABELS", "CLOCK", "RUNS", "UNITS")
 def nodes(ctx: click.Context, output: str) -> None:
     """Show the nodes of the cell: how each is, and whose units differ from most.
 
-    CLOCK is how far a node's clock is ahead of the file server's.
-
     Example: vcsctl nodes --output json
+
+    CLOCK is how far a node's clock is ahead of the file server's.
     """
     if ctx.invoked_subcommand is None:
         in_time(lambda: _nodes(ctx.obj, output))
@@ -39,9 +49,20 @@ def _nodes(context: Context, output: str) -> None:
     if output == "json":
         show_json("nodes", [_plain(overview, node) for node in context.nodes.values()])
         return
-    rows = [_cells(overview, node) for node in context.nodes.values()]
-    for text in table(HEADER, rows) if rows else ():
+    rows = [Row(_cells(overview, node), {"STATE": _look(node)}) for node in context.nodes.values()]
+    if not rows:
+        return
+    found = shown_table(COLUMNS, rows)
+    for text in found.lines:
         show(text)
+    for text in too_narrow(found.left_out, "vcsctl nodes"):
+        show(text)
+
+
+def _look(node: CellNode) -> str:
+    if node.is_silent:
+        return "bad"
+    return "waits" if node.hindrance else "good"
 
 
 def state_words(node: CellNode, runs: list[str]) -> str:

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vcsctl.cli.cell_nodes import why_none_can
 from vcsctl.cli.context import Context
 from vcsctl.cli.daemons import Daemons
-from vcsctl.cli.tables import value_text
+from vcsctl.cli.tables import local, value_text
 from vcsctl.domain.history import Row
 from vcsctl.domain.holder import Holder, waits_for_group
-from vcsctl.domain.override import Override
+from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import LOCK, Claim, is_lock, service_of
 from vcsctl.errors import RefusedError
 from vcsctl.store import history, running
@@ -22,6 +22,9 @@ from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, QueueReader
 from vcsctl.store.records import Faults, Stored
+
+if TYPE_CHECKING:
+    from vcsctl.domain.calendar import Schedule
 
 NO_KIND = "none"
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -46,12 +49,15 @@ class Line:
     description: str
     provider: str
     notes: tuple[str, ...]
+    plain: dict[str, Any]  # the unit as it counts now
+    overrides: dict[str, FieldOverride]  # those in force
 
 
 class Overview:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.faults = Faults()
+        self._slots: dict[tuple[Schedule, datetime], list[datetime]] = {}
 
     @property
     def paths(self) -> Paths:
@@ -184,11 +190,11 @@ class Overview:
     def line(self, name: str, row: dict[str, Any]) -> Line:
         plain: dict[str, Any] = dict(row["plain"] or {})
         notes = []
-        override = self.overrides.get(name)
+        override, changed = self.overrides.get(name), dict[str, FieldOverride]()
         if override is not None and row["plain"] is not None:
             changed = self._in_force(override, plain)
-            plain |= changed
-            notes += [f"override: {key}={value_text(value)}" for key, value in changed.items()]
+            plain |= {key: one.value for key, one in changed.items()}
+            notes += [f"override: {override_text(key, one)}" for key, one in changed.items()]
             notes += outdated_notes(name, override.fields.keys() - changed.keys())
         allowed = tuple(plain.get("nodes", ()))
         if allowed and not any(node.is_allowed(allowed) for node in self.context.nodes.values()):
@@ -220,19 +226,53 @@ class Overview:
             plain.get("description", ""),
             plain.get("provider", "site"),
             tuple(notes),
+            plain,
+            changed,
         )
 
-    def _in_force(self, override: Override, plain: dict[str, Any]) -> dict[str, Any]:
+    def _in_force(self, override: Override, plain: dict[str, Any]) -> dict[str, FieldOverride]:
         declared = {"enabled": True, "align": 0 if plain.get("schedule") == "periodical" else None, **plain}
-        return {
-            key: changed.value for key, changed in override.fields.items() if declared.get(key) == changed.declared_then
-        }
+        return {key: changed for key, changed in override.fields.items() if declared.get(key) == changed.declared_then}
+
+    def next_slots(self, line: Line, after: datetime, count: int = 1) -> list[datetime]:
+        """Its next slots; none of what is not enabled or has none."""
+        from vcsctl.domain.calendar import next_slot  # here: the table of all needs no zones
+
+        schedule = self._schedule(line)
+        if schedule is None:
+            return []
+        found = self._slots.setdefault((schedule, after), [])  # thousands of services have the same few schedules
+        while len(found) < count:
+            found.append(next_slot(schedule, found[-1] if found else after))
+        return found[:count]
+
+    def _schedule(self, line: Line) -> Schedule | None:
+        from vcsctl.domain.calendar import AtTimes, EveryMinutes
+
+        if line.status != "enabled" or line.kind not in ("periodical", "fixed-time"):
+            return None
+        plain, zone = line.plain, self.context.published.timezone
+        if line.overrides:  # which may not fit any more, and then do not count
+            from vcsctl.domain.effective import fitting
+            from vcsctl.domain.unit import Daemon, schedule_of
+
+            unit, _ = fitting(self.context.unit(line.name), self.overrides[line.name])
+            return None if isinstance(unit, Daemon) else schedule_of(unit, zone)
+        zone = plain.get("timezone") or zone
+        if line.kind == "periodical":
+            return EveryMinutes(plain["period"], plain.get("align", 0), zone)
+        return AtTimes(tuple(plain["run_at"]), tuple(plain.get("days", ())), zone)
 
 
 def outdated_notes(name: str, keys: Iterable[str]) -> list[str]:
     """The three-way rule: an override of a declaration that is no more does not count."""
     text = f"left out, the declaration has changed since; `vcsctl revert {name}` removes it"
     return [f"override of {key}: {text}" for key in sorted(keys)]
+
+
+def override_text(key: str, changed: FieldOverride) -> str:
+    reason = f" ({changed.reason})" if changed.reason else ""
+    return f"{key}={value_text(changed.value)} by {changed.by} at {local(changed.at)}{reason}"
 
 
 def schedule_words(plain: dict[str, Any]) -> str:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
+from vcsctl.cli.layout import Column, Row, shown_table, too_narrow
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.tables import local, table
+from vcsctl.cli.tables import ago, local, short
+from vcsctl.cli.terminal import columns
 from vcsctl.domain.run import to_text
+
+_COLUMNS = (
+    Column("KEY", 30),
+    Column("SINCE", 8),
+    Column("ENTRIES", 11, leaves=1),
+    Column("WAITS FOR", 40, below=""),
+)
 
 
 @click.command()
@@ -34,9 +45,17 @@ def _queue(context: Context, output: str) -> None:
         show_json("queue", [dict(zip(fields, row, strict=True)) for row in rows])
         return
     if entries:
-        cells = [(key, local(place), ", ".join(what), why) for key, place, what, why in entries]
-        for text in table(("KEY", "SINCE", "ENTRIES", "WAITS FOR"), cells):
+        cells = [Row((key, _since(place), ", ".join(what), why)) for key, place, what, why in entries]
+        found = shown_table(_COLUMNS, cells)
+        for text in (*found.lines, *too_narrow(found.left_out, "vcsctl queue")):
             show(text)
+
+
+def _since(place: datetime | None) -> str:
+    if place is None or columns() is None:
+        return local(place)
+    now = datetime.now(UTC)
+    return f"{short(place, now)} ({ago(place, now)})"
 
 
 COMMANDS: dict[str, click.Command] = {"queue": queue}

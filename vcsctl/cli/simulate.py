@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
+from vcsctl.cli.layout import cut_line
 from vcsctl.cli.outset import (
     ASSUMED_S,
     Gathered,
@@ -23,7 +24,6 @@ from vcsctl.cli.outset import (
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.progress import progress
 from vcsctl.cli.tables import listed, local, seconds, table
-from vcsctl.cli.terminal import fitted
 from vcsctl.domain import figures
 from vcsctl.domain.forecast import Forecast, Outset, forecast
 from vcsctl.domain.run import to_text
@@ -65,7 +65,7 @@ def _simulate(found: Gathered, outset: Outset, output: str) -> None:
         show_json("simulation", _plain(found, foreseen, never))
         return
     for line in _lines(found, foreseen, never):
-        show(fitted(line))
+        show(cut_line(line))
 
 
 def _never_started(foreseen: Forecast) -> dict[str, str]:

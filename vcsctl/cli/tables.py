@@ -7,14 +7,34 @@ from datetime import datetime
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rows = [row if "".join(row).isprintable() else [printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, *rows]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
+def printable(text: str) -> str:
+    """What files and strangers say reaches no terminal as a command."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
 def local(instant: datetime | None) -> str:
     """An instant in this machine's local time, as people read it."""
     return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S") if instant else "-"
+
+
+def short(instant: datetime, now: datetime) -> str:
+    """The same as short as `now` allows: today's time alone."""
+    then, today = instant.astimezone(), now.astimezone()
+    if then.date() == today.date():
+        return then.strftime("%H:%M:%S")
+    return then.strftime("%m-%d %H:%M" if then.year == today.year else "%Y-%m-%d")
+
+
+def ago(instant: datetime, now: datetime) -> str:
+    """How long ago, or in how long."""
+    lasts_s = (now - instant).total_seconds()
+    return f"{age(lasts_s)} ago" if lasts_s >= 0 else f"in {age(-lasts_s)}"
 
 
 def seconds(duration_s: float | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 
 import click
@@ -21,7 +20,20 @@ _LOOKS = {
 
 def columns() -> int | None:
     """How wide a line may be; None where nobody said, as through a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return size()[0] if sys.stdout.isatty() else None
+
+
+def size() -> tuple[int, int]:
+    """Columns and lines: as the user said, as the terminal says, as terminals have always been."""
+    told = []
+    for name in ("COLUMNS", "LINES"):
+        text = os.environ.get(name, "")
+        told.append(int(text) if text.isdecimal() else 0)
+    try:
+        is_so = os.get_terminal_size(1)
+    except OSError:
+        is_so = os.terminal_size((0, 0))
+    return told[0] or is_so.columns or 80, told[1] or is_so.lines or 24
 
 
 def paint(meaning: str, text: str) -> str:
@@ -31,7 +43,13 @@ def paint(meaning: str, text: str) -> str:
     return click.style(text, **_LOOKS[meaning])  # type: ignore[arg-type]
 
 
-def fitted(line: str) -> str:
-    """The line as far as the terminal is wide; what is cut ends with …"""
-    width = columns()
-    return line if width is None or len(line) <= width else line[: max(0, width - 1)] + "…"
+# Meaning → the mark before a line that means it, and what a terminal that knows no such character shows instead.
+_MARKS = {"good": "●*", "busy": "▶>", "waits": "◆~", "bad": "×x", "faint": "○-"}
+
+
+def mark(meaning: str) -> str:
+    """A mark and a space on a terminal, nothing through a pipe."""
+    if not sys.stdout.isatty():
+        return ""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return f"{_MARKS[meaning][0 if encoding == 'utf8' else 1]} "

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 
+from vcsctl.cli.layout import cut_line
 from vcsctl.cli.tables import local, seconds, table
-from vcsctl.cli.terminal import columns, fitted, paint
+from vcsctl.cli.terminal import columns, paint
 from vcsctl.domain.clock_change import step_in_words
 from vcsctl.domain.timeline import (
     NO_GROUP,
@@ -57,7 +58,7 @@ def _chart(found: Sequence[Section], window: Window, width: int) -> Iterator[str
     label = min(max(map(len, [*names, *titles, ""])) + 1, width // _LABEL_PART)
     room = max(1, width - label)
     begin, until = window.begin.astimezone(), window.until.astimezone()
-    yield fitted(f"{begin:%a %Y-%m-%d %H:%M %z} to {until:%a %Y-%m-%d %H:%M %z}")
+    yield cut_line(f"{begin:%a %Y-%m-%d %H:%M %z} to {until:%a %Y-%m-%d %H:%M %z}")
     if not found:
         yield "nothing ran, waits or is to run in these hours"
         return
@@ -73,7 +74,7 @@ def _chart(found: Sequence[Section], window: Window, width: int) -> Iterator[str
         for lane in section.lanes:
             yield _cut(f"  {lane.key}", label) + _painted(cells(lane.spans, window, room), signs, now_at)
     legend = f"{running[0]} to {running[-1]} running  {waiting} waiting  {bad} failed  {missed} missed"
-    yield fitted(legend + (f"  {bar} now ({now})" if now_at is not None else ""))
+    yield cut_line(legend + (f"  {bar} now ({now})" if now_at is not None else ""))
     for at, by in clock_steps(window, datetime.astimezone):
         yield step_in_words(at.astimezone(), by)
 
