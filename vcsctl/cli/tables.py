@@ -12,6 +12,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
+def printable(text: str) -> str:
+    """What files and strangers say reaches no terminal as a command."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
 def local(instant: datetime | None) -> str:
     """An instant in this machine's local time, as people read it."""
     return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S") if instant else "-"
