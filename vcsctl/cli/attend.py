@@ -5,7 +5,6 @@ All that touches the shared directory is done by a child: here nothing hangs, an
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from vcsctl.cli.log_files import Tail, parts_of, text_of
 from vcsctl.cli.tables import age
 from vcsctl.cli.waiting import LOOK_S, Progress, Sentence, on_interrupt, tell
 from vcsctl.cli.watching import Message, Watch, again
-from vcsctl.cli.whereabouts import sentence
+from vcsctl.cli.whereabouts import is_here, sentence
 from vcsctl.domain.run import Request
 from vcsctl.errors import OK
 from vcsctl.runners.leftovers import log_path
@@ -68,6 +67,14 @@ class _Awaited:
     @property
     def is_over(self) -> bool:
         return bool(self.seen["state"] == "over")
+
+
+def _goes_on(one: _Awaited) -> str:
+    name = one.service
+    if run := one.seen.get("run", ""):
+        on = one.seen["node"]
+        return f"{run} goes on; `vcsctl logs {name} -f` on {on} follows it, `vcsctl stop {name}` ends it"
+    return f"{one.key} waits on; `vcsctl logs {name} -f` follows its run, `vcsctl cancel {name}` takes it back"
 
 
 class _Attending:
@@ -142,23 +149,8 @@ class _Attending:
         return found
 
     def _farewell(self) -> str:
-        self._progress.clear()
-        parts = []
-        for one in self._awaited.values():
-            if one.is_over:
-                continue
-            if run := one.seen.get("run", ""):
-                node = one.seen["node"]
-                parts.append(
-                    f"{run} goes on on {node}; `vcsctl logs {one.service} -f` there follows it, "
-                    f"`vcsctl stop {one.service}` ends it"
-                )
-            else:
-                parts.append(
-                    f"{one.key} waits on in the queue; `vcsctl logs {one.service} -f` follows its run, "
-                    f"`vcsctl cancel {one.service}` takes it back"
-                )
-        return "\nvcsctl: ".join(parts)
+        self._progress.interrupt()
+        return "\nvcsctl: ".join(_goes_on(one) for one in self._awaited.values() if not one.is_over)
 
     # The logs.
 
@@ -170,12 +162,10 @@ class _Attending:
 
     def _open(self, one: _Awaited) -> Tail | None:
         run, log = one.seen["run"], one.seen["log"]
-        for path in dict.fromkeys((log_path(self._log_dir, one.key, run), log)):
-            folder, name = os.path.split(path)
-            if os.path.isdir(folder) and name in os.listdir(folder):
-                for data in text_of(parts_of(path)[:-1]):  # of a log that has grown large already
-                    self._print(one, data)
-                return Tail(path)
+        if is_here(path := log_path(self._log_dir, one.key, run)):
+            for data in text_of(parts_of(path)[:-1]):  # of a log that has grown large already
+                self._print(one, data)
+            return Tail(path)
         if log and not one.is_told:
             one.is_told = True
             self._say(sentence(run, one.seen["node"], log, is_over=one.is_over))

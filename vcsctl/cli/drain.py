@@ -151,7 +151,7 @@ def _waits_for(runs: list[tuple[str, float]], node: str) -> Sentence:
 
 
 def _farewell(progress: Progress, node: str) -> str:
-    progress.clear()
+    progress.interrupt()
     return f"{node} stays drained; `vcsctl resume {node}` ends it"
 
 

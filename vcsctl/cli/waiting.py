@@ -67,6 +67,12 @@ class Progress:
         if self._is_live:
             self._draw(())
 
+    def interrupt(self) -> None:
+        """The same after Ctrl-C, which a terminal shows as ^C where the cursor is."""
+        if self._is_live:
+            sys.stderr.write("\r\x1b[K" if self._drawn else "\n")
+            self._drawn = ""
+
 
 def _columns() -> int:
     try:

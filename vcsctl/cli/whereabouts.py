@@ -12,11 +12,17 @@ from vcsctl.errors import NotRunningError
 from vcsctl.runners.leftovers import log_path, log_path_of_daemon
 from vcsctl.store import history, running, state
 from vcsctl.store.records import Faults
-from vcsctl.store.state import KeyState
 
 
 def sentence(run_id: str, node: str, log: str, *, is_over: bool) -> str:
     return f"{run_id} {'ran' if is_over else 'runs'} on {node}; its log lies there: {log}"
+
+
+def is_here(log: str) -> bool:
+    """Also of a run on another node, where nodes share a log directory. By a listing: over NFS a name that was missing
+    once stays missing for long."""
+    folder, name = os.path.split(log)
+    return os.path.isdir(folder) and name in os.listdir(folder)
 
 
 def log_of(context: Context, key: str, fence: int, run_id: str) -> str:
@@ -64,15 +70,8 @@ def newest_elsewhere(context: Context, key: str) -> str:
     found = state.read_key(context.paths, key, Faults())
     if found.run is None or found.runs_on == context.config.node:
         return ""
-    log = _log_on_record(context, found)
-    folder, name = os.path.split(log)
-    if os.path.isdir(folder) and name in os.listdir(folder):  # log directories may be shared
+    run_id = found.run.value.run_id
+    if is_here(log_path(context.config.log_dir, key, run_id)):
         return ""
-    return sentence(found.run.value.run_id, found.runs_on, log, is_over=found.end is not None)
-
-
-def _log_on_record(context: Context, found: KeyState) -> str:
-    assert found.run is not None
-    if found.started is not None and found.started.value.log:
-        return found.started.value.log
-    return log_path(context.config.log_dir, found.key, found.run.value.run_id)
+    log = log_of(context, key, found.run.value.fence, run_id)
+    return sentence(run_id, found.runs_on, log, is_over=found.end is not None)
