@@ -193,6 +193,9 @@ def test_history_is_filtered_and_counted(shared: Site) -> None:
     assert (answer["version"], answer["statistics"]["outcomes"]) == (1, {"failed": 1})
     assert answer["statistics"]["duration"]["count"] == 1
     assert shared.vcsctl("history", "gated", "--stats").stdout.startswith("2 failed; recorded from ")
+    with Terminal(command(shared, "history", "gated"), shared.environment, columns=70) as terminal:
+        assert terminal.end() == 0
+        assert [line[-1] for line in terminal.text.splitlines()] == ["Y", "…", "…"], "a row is a line"
     refused = shared.vcsctl("history", "gated", "--outcome", "faild")
     assert (refused.returncode, refused.stderr.partition(" is none of ok, failed")[0]) == (
         2,

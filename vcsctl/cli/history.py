@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -12,7 +12,8 @@ import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.moments import past
-from vcsctl.cli.tables import local, seconds, table
+from vcsctl.cli.tables import local, printable, seconds, table
+from vcsctl.cli.terminal import columns
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import LOCK, Outcome, Trigger, to_text
 from vcsctl.domain.values import NAME_PATTERN
@@ -122,8 +123,7 @@ def _history(context: Context, name: str, wanted: Filter, most: int | None, stat
         )
         for r in rows
     ]
-    for text in table(header, cells) if cells else ():
-        show(text)
+    _show_table(header, cells)
 
 
 def _show_statistics(rows: list[Row], output: str) -> None:
@@ -143,8 +143,14 @@ def _show_statistics(rows: list[Row], output: str) -> None:
         for what, one in spreads
         if one.count
     ]
-    for text in table(("", "RUNS", "P50", "P95", "MAX"), cells) if cells else ():
-        show(text)
+    _show_table(("", "RUNS", "P50", "P95", "MAX"), cells)
+
+
+def _show_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    width = columns()
+    for line in table(header, cells) if cells else ():
+        text = printable(line)
+        show(text if width is None or len(text) <= width else f"{text[: width - 1]}…")
 
 
 def plain_row(row: Row) -> dict[str, Any]:

@@ -35,11 +35,13 @@ _LINES_BEFORE = 10  # as tail and journalctl have it
 @click.option("-n", "--lines", type=click.IntRange(0), help="The last lines only; with -f 10 where nothing is said.")
 @click.pass_obj
 def logs(context: Context, name: str, run_id: str | None, follow: bool, since: str | None, lines: int | None) -> None:
-    """Print what the newest run of a service printed, or another one, or all since a moment.
+    """Print the log of a run.
 
     Example: vcsctl logs calculator -f
 
-    Logs lie on the node of the run: of one that ran elsewhere it is said where. A daemon has one log over all its runs.
+    Of the newest run, of --run, or of all that wrote --since a moment: what runs print bears no times, so it is told by
+    whole logs. Logs lie on the node of their run; of one that ran elsewhere it is said where. A daemon has one log over
+    all its runs.
     """
     if run_id is not None and (service_of(run_id.rpartition(".")[0]) != name or not parse_run_id(run_id)):
         raise UsageError(f"{run_id!r} is no run of {name}; take one from `vcsctl history {name}`")
