@@ -124,6 +124,18 @@ def test_a_log_is_read_on_past_a_rotation_with_nothing_lost_or_doubled(
     assert seen == b"".join(lines)
 
 
+def test_a_log_that_somebody_emptied_is_read_from_its_beginning(tmp_path: Path) -> None:
+    log = tmp_path / "a.1.log"
+    (tmp_path / "a.1.log.1").write_bytes(b"of old\n")
+    log.write_bytes(b"a longer line\n")
+    tail = Tail(str(log))
+    assert b"".join(tail.new()) == b"a longer line\n"
+    os.truncate(log, 0)
+    append(log, [b"anew\n"])
+    assert b"".join(tail.new()) == b"anew\n"
+    tail.close()
+
+
 def append(log: Path, lines: list[bytes]) -> None:
     with log.open("ab") as file:
         file.writelines(lines)

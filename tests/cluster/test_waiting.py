@@ -44,8 +44,9 @@ def test_who_waits_says_that_the_share_hangs_and_waits_on(cell_of: CellOf) -> No
         script = f"while [ ! -e {gate} ]; do sleep 0.05; done; exit 7"
         node.unit("gated", f"{BY_HAND}exec: [/bin/sh, -c, '{script}']\n")
         cell.start()
-        waiting = [begun(node, "run", "gated", "--wait"), begun(node, "drain", "a", "--wait")]
+        waiting = [begun(node, "run", "gated", "--wait")]
         told(waiting[0], b"gated.1 runs on a", 60)
+        waiting.append(begun(node, "drain", "a", "--wait"))
         told(waiting[1], b"waiting for gated.1", 60)
         mount.hang()
         for process in waiting:

@@ -154,6 +154,7 @@ class Tail:
         self.path = path
         self._file = open(path, "rb")  # noqa: SIM115 - for as long as it is followed
         self._at = at
+        self._part = _newest_part(path)
 
     def close(self) -> None:
         self._file.close()
@@ -168,7 +169,7 @@ class Tail:
             with contextlib.suppress(FileNotFoundError):
                 file = open(self.path, "rb")  # noqa: SIM115
                 self._file.close()
-                self._file, self._at = file, 0
+                self._file, self._at, self._part = file, 0, _newest_part(self.path)
                 yield from self._read()
 
     def _read(self) -> Iterator[bytes]:
@@ -178,20 +179,30 @@ class Tail:
             yield data
 
     def _out_of_part(self) -> Iterator[bytes]:
-        """Its beginning was cut off: that is the newest part now, and what of it was not read comes first."""
-        parts, before = parts_of(self.path)[:-1], self._at
-        self._at = 0
-        if not parts:
+        """Its beginning was cut off: that is the newest part now, and what of it was not read comes first. Where there
+        is no new part, somebody has emptied it."""
+        before, part_before = self._at, self._part
+        self._at, self._part = 0, _newest_part(self.path)
+        if self._part is None or self._part == part_before:
             return
-        with _opened(parts[-1]) as part:
+        with _opened(parts_of(self.path)[-2]) as part:
             part.seek(before)
             while data := part.read(_BLOCK):
                 yield data
             is_packed = isinstance(part, gzip.GzipFile)
-            self._at = max(0, before - (part.tell() if is_packed else os.fstat(part.fileno()).st_size))
+            read_of_rest = before - (part.tell() if is_packed else os.fstat(part.fileno()).st_size)
+        self._at = read_of_rest if 0 < read_of_rest <= os.fstat(self._file.fileno()).st_size else 0
 
     def _is_still(self) -> bool:
         try:
             return os.path.samestat(os.stat(self.path), os.fstat(self._file.fileno()))
         except FileNotFoundError:
             return True  # it was removed: what is open is all there will be, until its name comes back
+
+
+def _newest_part(path: str) -> tuple[int, int] | None:
+    """Which file it is: its name was another's before."""
+    with contextlib.suppress(OSError, IndexError):
+        found = os.stat(parts_of(path)[-2])
+        return found.st_ino, found.st_mtime_ns
+    return None
