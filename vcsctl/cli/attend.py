@@ -23,7 +23,7 @@ from vcsctl.domain.run import Request
 from vcsctl.errors import OK
 from vcsctl.runners.leftovers import log_path
 
-_TELL_AFTER_S = 1.0  # what starts at once need not be said to wait
+_TELL_AFTER_S = 2.0  # of what starts at once and is over soon only the outcome is told
 Entering = Callable[[], Iterator[Request | str]]
 
 
@@ -144,7 +144,9 @@ class _Attending:
                 case {"state": "waits", "place": place, "of": of, "why": why}:
                     if why != "starts next" or time.monotonic() - self._began_s > _TELL_AFTER_S:
                         found.append((f"{one.key}: {place} of {of} in the queue, {why}", since))
-                case {"state": "runs", "run": run, "node": node} if one.tail is None:
+                case {"state": "runs", "run": run, "node": node, "at": at} if (
+                    one.tail is None and now - at > _TELL_AFTER_S
+                ):
                     found.append((f"{run} runs on {node}", since))
         return found
 
