@@ -11,6 +11,13 @@ NOT_RUNNING = 3
 UNKNOWN_UNIT = 4
 REFUSED = 5
 TRY_AGAIN = 75
+# What `run --wait` and `run --follow` end with where there is no exit code of the job to hand on. Above those of
+# sysexits.h and below the shell's own, where few programs have theirs; the sentence beside it is certain.
+EXPIRED = 80  # it could not start in time
+SKIPPED = 81  # cancelled, or taken out of the queue otherwise
+LOST = 82  # nobody knows how it ended: its node, its runner or its storage was lost
+TIMED_OUT = 124  # as timeout(1) has it
+CANNOT_START = 126  # as a shell has it
 
 
 class VcsError(Exception):

@@ -246,7 +246,7 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_drain(pair: Pair) -> None:
     )
     os.close(inner)
     seen = _read_until(terminal, b"waiting for held.1")
-    assert seen == b"vcsctl: waiting for held.1"
+    assert seen == b"\rwaiting for held.1", "a line that is drawn anew in its place"
     waiting.send_signal(signal.SIGINT)
     assert waiting.wait(20) == -signal.SIGINT
     assert b"vcsctl: b stays drained; `vcsctl resume b` ends it" in _read_until(terminal, b"ends it")

@@ -1,4 +1,4 @@
-"""run, stop, cancel: what an operator asks of the queue. Writes first, then looks what came of it."""
+"""stop, cancel: what an operator asks of the queue. Writes first, then looks what came of it."""
 
 from __future__ import annotations
 
@@ -12,94 +12,16 @@ from vcsctl.cli.context import Context, reason_option, show
 from vcsctl.cli.daemon_commands import finish, is_daemon, stop_daemons
 from vcsctl.cli.orders import stop_run
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.tables import listed
-from vcsctl.cli.targets import Place, node_option, runnable
-from vcsctl.domain.run import Claim, Request, service_of
-from vcsctl.domain.values import parse_duration
-from vcsctl.errors import FAILED, NotRunningError, RefusedError, UsageError
-from vcsctl.store import files, history, queue, state
+from vcsctl.cli.targets import node_option
+from vcsctl.domain.run import Claim, service_of
+from vcsctl.errors import NotRunningError, RefusedError
+from vcsctl.store import history, queue, state
 from vcsctl.store.records import Faults
 from vcsctl.vcsd.control import ask
 
 _LOOK_S = 0.05
 _CERTAIN_AFTER_S = 10.0
 _LOOK_BACK_ROWS = 100  # a command takes seconds, in which a service has few runs
-
-
-@click.command()
-@click.argument("names", nargs=-1, required=True)
-@click.option("--wait", is_flag=True, help="Wait for the outcome; the exit code is 0 when it is ok.")
-@click.option("--within", metavar="TIME", help="Do not start later than this after now, for example 10m.")
-@node_option
-@click.pass_obj
-def run(context: Context, names: tuple[str, ...], wait: bool, within: str | None, node: str | None) -> None:
-    """Request a run now; it waits in the queue while its groups are busy.
-
-    One that runs on each of its nodes is requested on all of them, or on --node.
-
-    Example: vcsctl run calculator --wait
-    """
-    within_s = _within(within)
-    found = {name: runnable(context, name, node) for name in dict.fromkeys(names)}  # all or none
-    requests = []
-    for name in names:
-        able = dict.fromkeys(place.key for place in found[name] if not place.missing)
-        for place in found[name]:
-            if place.key not in able:
-                click.echo(f"vcsctl: {place.key}: not requested, program missing: {place.missing}", err=True)
-        for key in able:
-            request = Request(queue.new_request_id(), key, name, context.user, context.config.node, within_s)
-            queue.enter_request(context.paths, request)
-            requests.append(request)
-            show(f"{key}: requested ({request.id})")
-    answered = ask(context.where.socket, {"do": "wake"}) is not None
-    for text in dict.fromkeys(_nobody(context, found[request.service], request.key, answered) for request in requests):
-        if text:
-            click.echo(f"vcsctl: {text}; the request waits in the queue", err=True)
-    outcomes = [_wait(context, request) for request in requests] if wait else []
-    if not all(outcomes):
-        raise click.exceptions.Exit(FAILED)
-
-
-def _nobody(context: Context, places: list[Place], key: str, answered: bool) -> str:
-    """Why no node takes the request up just now; empty when one does. A vcsd that died a moment ago has not been
-    silent for long, but this machine's answers or does not."""
-    own = context.config.node
-    hindrances = {}
-    for place in places:
-        if place.key == key and not place.missing and (node := context.nodes.get(place.node)):
-            is_deaf = node.name == own and not answered
-            hindrances[node.name] = node.hindrance or ("not answering" if is_deaf else "")
-    if not all(hindrances.values()):
-        return ""
-    if list(hindrances) == [own] and not answered:
-        return "no vcsd answers on this machine"
-    return f"no node can take {key} now: {listed(f'{node} ({why})' for node, why in hindrances.items())}"
-
-
-def _within(text: str | None) -> float | None:
-    try:
-        return parse_duration(text) if text is not None else None
-    except ValueError as error:
-        raise UsageError(f"--within {error}") from None
-
-
-def _wait(context: Context, request: Request) -> bool:
-    """Follows the run that took the request up; whether it ended ok. The history follows from the KEY's records: it is
-    read only when they have changed."""
-    seen: set[str] | None = None
-    while True:
-        records = set(files.names(context.paths.state(request.key)))
-        if records != seen:
-            seen = records
-            for row in islice(history.read(context.paths, request.service), 200):
-                if request.id in row.requests and row.is_run:
-                    show(f"{row.id}: {row.outcome}: {row.why}")
-                    return row.outcome == "ok"
-                if request.id in row.requests and row.cause != "coalesced":
-                    show(f"{request.id}: {row.outcome}: {row.why}")
-                    return False
-        time.sleep(_LOOK_S)
 
 
 @click.command()
@@ -199,4 +121,4 @@ def really_started(context: Context, key: str, is_it: Callable[[Claim], bool]) -
         time.sleep(_LOOK_S)
 
 
-COMMANDS: dict[str, click.Command] = {"run": run, "stop": stop, "cancel": cancel}
+COMMANDS: dict[str, click.Command] = {"stop": stop, "cancel": cancel}

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "timeline": ("timeline", "Show the coming or past hours as a chart: what runs, what waits for whom."),
     "simulate": ("simulate", "Foresee the coming hours: waits, lost slots, the use of groups."),
     "advise": ("advise", "Propose align values with which services wait less for each other."),
-    "run": ("act", "Request a run now."),
+    "run": ("run", "Request a run now."),
     "stop": ("act", "Stop the runs of services."),
     "restart": ("daemon_commands", "Restart daemons, node by node."),
     "reset-failed": ("daemon_commands", "Let failed daemons be started again."),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import click
 
 from vcsctl.cli.cell_nodes import CellNode, read_nodes
 from vcsctl.cli.context import Context, reason_option, show
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.tables import listed
-from vcsctl.cli.waiting import LOOK_S, on_interrupt, tell
+from vcsctl.cli.tables import age, listed
+from vcsctl.cli.waiting import LOOK_S, Progress, Sentence, on_interrupt, tell
+from vcsctl.cli.watching import Look, Message, Watch, again
 from vcsctl.errors import FAILED, NotRunningError
 from vcsctl.store.nodes import Drain, ask_to_drain, drains
 from vcsctl.store.nodes import resume as take_back
@@ -50,7 +50,6 @@ def drain(context: Context, node: str, wait: bool, reason: str) -> None:
         if not wait:
             raise click.exceptions.Exit(FAILED)
     if wait:
-        on_interrupt(lambda: f"{node} stays drained; `vcsctl resume {node}` ends it")
         _wait_for_runs(context, node)
     elif runs := Overview(context).runs_on(node):
         show(f"{node}: {listed(runs)} go{'es' if len(runs) == 1 else ''} on; --wait waits for the end")
@@ -110,18 +109,50 @@ def _acknowledged(context: Context, node: str, is_so: Callable[[CellNode], bool]
 
 def _wait_for_runs(context: Context, node: str) -> None:
     """Until it has acknowledged, or is silent, and no run of it is without an outcome."""
-    began_s, told, offset_s = time.monotonic(), "", _ahead_s(context)
-    while True:
-        found = _look(context, node, offset_s)
-        runs = Overview(context).runs_on(node)
-        if (found.is_drained or found.is_silent) and not runs:
-            show(f"{node}: nothing runs there")
-            return
-        text = f"waiting for {listed(runs)}" if runs else f"waiting for {node} to acknowledge"
-        if text != told and sys.stderr.isatty() and time.monotonic() - began_s > _TELL_AFTER_S:
-            tell(text)
-            told = text
-        time.sleep(LOOK_S)
+    began_s, progress = time.monotonic(), Progress()
+    storage = f"the shared directory {context.config.shared_dir}"
+    on_interrupt(lambda: _farewell(progress, node))
+    with Watch(lambda: again(_left(context, node), LOOK_S)) as watch:
+        left: Message = {}
+        fault = ""
+        while not left.get("nothing"):
+            for message in watch.messages(LOOK_S):
+                fault = message.get("fault", fault)
+                left = message if "runs" in message else left
+            if watch.is_deaf or fault:
+                progress.show([(f"{fault or f'{storage} does not answer'}; waiting goes on", "")])
+            elif left and time.monotonic() - began_s > _TELL_AFTER_S:
+                progress.show([_waits_for(left["runs"], node)])
+    progress.clear()
+    show(f"{node}: nothing runs there")
+
+
+def _left(context: Context, node: str) -> Look:
+    """In a child: what still runs there. The clock is measured once."""
+    offset_s: list[float] = []
+
+    def look() -> Iterator[Message]:
+        if not offset_s:
+            offset_s.append(_ahead_s(context))
+        found = _look(context, node, offset_s[0])
+        running = Overview(context).running.values()
+        runs = sorted((run.value.run_id, run.at.timestamp()) for run in running if run.value.node == node)
+        yield {"runs": runs, "nothing": (found.is_drained or found.is_silent) and not runs}
+
+    return look
+
+
+def _waits_for(runs: list[tuple[str, float]], node: str) -> Sentence:
+    if not runs:
+        return f"waiting for {node} to acknowledge", ""
+    lasts = age(time.time() - min(began for _, began in runs))
+    words = f", {lasts}" if len(runs) == 1 else f", the longest for {lasts}"
+    return f"waiting for {listed(run_id for run_id, _ in runs)}", words
+
+
+def _farewell(progress: Progress, node: str) -> str:
+    progress.interrupt()
+    return f"{node} stays drained; `vcsctl resume {node}` ends it"
 
 
 COMMANDS: dict[str, click.Command] = {"drain": drain, "resume": resume}

@@ -1,41 +1,112 @@
-"""history: the recorded outcomes of a service."""
+"""history: the recorded outcomes of a service, some of them, or what they say together."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import chain, islice
+from typing import Any, get_args
 
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
-from vcsctl.cli.tables import local, seconds, table
+from vcsctl.cli.moments import past
+from vcsctl.cli.tables import local, printable, seconds, table
+from vcsctl.cli.terminal import columns
 from vcsctl.domain.history import Row
-from vcsctl.domain.run import LOCK, to_text
+from vcsctl.domain.run import LOCK, Outcome, Trigger, to_text
 from vcsctl.domain.values import NAME_PATTERN
+from vcsctl.errors import UsageError
 from vcsctl.store import history
+
+_DEFAULT_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    outcomes: frozenset[str]
+    triggers: frozenset[str]
+    node: str | None
+    since: datetime | None
+    until: datetime | None
+
+    def takes(self, row: Row) -> bool:
+        return (
+            (not self.outcomes or row.outcome in self.outcomes)
+            and (not self.triggers or row.trigger in self.triggers)
+            and self.node in (None, row.node)
+            and (self.until is None or row.at <= self.until)
+        )
+
+    def of(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Newest first; nothing older than `since` is read."""
+        for row in rows:
+            if self.since is not None and row.at < self.since:
+                return
+            if self.takes(row):
+                yield row
+
+
+def _words(*known: str) -> Callable[[click.Context, click.Parameter, str | None], frozenset[str]]:
+    def parse(_ctx: click.Context, option: click.Parameter, text: str | None) -> frozenset[str]:
+        words = frozenset(text.split(",")) if text else frozenset()
+        if unknown := sorted(words - set(known)):
+            raise UsageError(f"{option.opts[0]}: {unknown[0]!r} is none of {', '.join(known)}")
+        return words
+
+    return parse
+
+
+_OUTCOMES, _TRIGGERS = get_args(Outcome), get_args(Trigger)
 
 
 @click.command(name="history")
 @click.argument("name")
-@click.option("-n", "--lines", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="How many rows.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(1, 1_000_000), help=f"How many rows; default {_DEFAULT_LINES}, or all."
+)
+@click.option("--outcome", metavar="WORD,...", callback=_words(*_OUTCOMES), help=f"Only: {', '.join(_OUTCOMES)}.")
+@click.option("--trigger", metavar="WORD,...", callback=_words(*_TRIGGERS), help=f"Only: {', '.join(_TRIGGERS)}.")
+@click.option("--node", metavar="NODE", help="Only what this node ran or recorded.")
+@click.option("--since", metavar="TIME", help="Not before: 14:30, 2h, `3d ago`, ISO 8601. With it all rows are shown.")
+@click.option("--until", metavar="TIME", help="Not after.")
+@click.option("--stats", is_flag=True, help="How often each outcome; how long runs took and had waited.")
 @output_option
 @click.pass_obj
-def history_command(context: Context, name: str, lines: int, output: str) -> None:
+def history_command(
+    context: Context,
+    name: str,
+    lines: int | None,
+    outcome: frozenset[str],
+    trigger: frozenset[str],
+    node: str | None,
+    since: str | None,
+    until: str | None,
+    stats: bool,
+    output: str,
+) -> None:
     """Show the recorded outcomes of a service, the newest last.
 
-    Example: vcsctl history backup-manager -n 5
+    Example: vcsctl history calculator --outcome failed,lost --since 3d
     """
-    in_time(lambda: _history(context, name, lines, output))
+    now = datetime.now(UTC)
+    wanted = Filter(outcome, trigger, node, past("--since", since, now), past("--until", until, now))
+    most = lines if lines is not None or stats or since else _DEFAULT_LINES
+    in_time(lambda: _history(context, name, wanted, most, stats, output))
 
 
-def _history(context: Context, name: str, lines: int, output: str) -> None:
+def _history(context: Context, name: str, wanted: Filter, most: int | None, stats: bool, output: str) -> None:
     # A service whose unit is gone keeps its history.
-    known = bool(NAME_PATTERN.fullmatch(name))
-    rows = list(reversed(list(islice(history.read(context.paths, name), lines)))) if known else []
-    if not rows and name != LOCK:
+    recorded = history.read(context.paths, name) if NAME_PATTERN.fullmatch(name) else iter(())
+    newest = list(islice(recorded, 1))
+    if not newest and name != LOCK:
         context.row(name)
+    rows = list(islice(wanted.of(chain(newest, recorded)), most))
+    if stats:
+        _show_statistics(rows, output)
+        return
+    rows.reverse()
     if output == "json":
         show_json("history", [plain_row(row) for row in rows])
         return
@@ -52,8 +123,34 @@ def _history(context: Context, name: str, lines: int, output: str) -> None:
         )
         for r in rows
     ]
-    for text in table(header, cells) if cells else ():
-        show(text)
+    _show_table(header, cells)
+
+
+def _show_statistics(rows: list[Row], output: str) -> None:
+    from vcsctl.domain.statistics import statistics  # here, since few ask for them
+
+    found = statistics(rows)
+    first, last = (rows[-1].at, rows[0].at) if rows else (None, None)
+    if output == "json":
+        span = {"from": to_text(first) if first else None, "to": to_text(last) if last else None}
+        show_json("statistics", {**span, **asdict(found)})
+        return
+    counted = ", ".join(f"{count} {outcome}" for outcome, count in found.outcomes.items())
+    show(f"{counted or 'nothing'}; recorded from {local(first)} to {local(last)}" if rows else "nothing is recorded")
+    spreads = [("duration", found.duration), ("queue wait", found.queue_wait)]
+    cells = [
+        (what, str(one.count), seconds(one.p50_s), seconds(one.p95_s), seconds(one.max_s))
+        for what, one in spreads
+        if one.count
+    ]
+    _show_table(("", "RUNS", "P50", "P95", "MAX"), cells)
+
+
+def _show_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    width = columns()
+    for line in table(header, cells) if cells else ():
+        text = printable(line)
+        show(text if width is None or len(text) <= width else f"{text[: width - 1]}…")
 
 
 def plain_row(row: Row) -> dict[str, Any]:

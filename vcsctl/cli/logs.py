@@ -1,101 +1,208 @@
-"""logs: what a run printed, read where it lies."""
+"""logs: what runs printed, read where it lies, and read on while it grows."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import click
 
+from vcsctl.cli import log_files, whereabouts
 from vcsctl.cli.context import Context, in_time
+from vcsctl.cli.log_files import Log, Tail
+from vcsctl.cli.moments import past
+from vcsctl.cli.terminal import paint
+from vcsctl.cli.waiting import tell
+from vcsctl.cli.watching import Message, Watch, again
 from vcsctl.domain.run import parse_run_id, service_of
 from vcsctl.domain.values import NAME_PATTERN
-from vcsctl.errors import NotRunningError, UsageError
-from vcsctl.runners.leftovers import log_path_of_daemon
+from vcsctl.errors import UsageError, VcsError
+from vcsctl.store import running
 
 _FOLLOW_PAUSE_S = 0.2
+_LOOK_S = 1.0
+_LINES_BEFORE = 10  # as tail and journalctl have it
 
 
 @click.command()
 @click.argument("name")
 @click.option("--run", "run_id", metavar="RUN", help="A run's id, as `history` shows it; default: the newest.")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing what is added.")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing what is added, run after run; of --run to its end.")
+@click.option("--since", metavar="TIME", help="All runs that wrote since then: 14:30, 2h, `3d ago`, ISO 8601.")
+@click.option("-n", "--lines", type=click.IntRange(0), help="The last lines only; with -f 10 where nothing is said.")
 @click.pass_obj
-def logs(context: Context, name: str, run_id: str | None, follow: bool) -> None:
+def logs(context: Context, name: str, run_id: str | None, follow: bool, since: str | None, lines: int | None) -> None:
     """Print the log of a run.
 
     Example: vcsctl logs calculator -f
+
+    Of the newest run, of --run, or of all that wrote --since a moment: what runs print bears no times, so it is told by
+    whole logs. Logs lie on the node of their run; of one that ran elsewhere it is said where. A daemon has one log over
+    all its runs.
     """
     if run_id is not None and (service_of(run_id.rpartition(".")[0]) != name or not parse_run_id(run_id)):
         raise UsageError(f"{run_id!r} is no run of {name}; take one from `vcsctl history {name}`")
+    if run_id is not None and since is not None:
+        raise UsageError("--run names one run and --since many; leave one of them out")
+    since_at = past("--since", since, datetime.now(UTC))
     # The logs are on this node's own disk: they can be read while the shared directory does not answer.
-    if run_id is not None and (whole := _log_of_daemon(context, name)):
-        raise UsageError(f"{name} is a daemon: its log {whole} goes on over all its runs; leave --run out")
-    path = _newest_log(context, name, run_id)
-    if path is None:
+    there = log_files.logs_of(context.config.log_dir, name)
+    chosen = _chosen(there, name, run_id, since_at)
+    if follow and (chosen or run_id is None):
+        lines = _LINES_BEFORE if lines is None and since is None else lines
+        _follow(context, name, run_id, there, chosen, lines)
+    elif chosen:
+        _print_all(chosen, lines)
+        if run_id is None and since is None and chosen[0].key == name:
+            _tell_of_newer(context, name)
+    elif since_at is not None and there:
+        tell(f"no run of {name} has written anything here since then")
+    else:
         in_time(lambda: _no_log(context, name, run_id))
-        return
-    while path:
-        _print_log(path, lambda: _newest_log(context, name, run_id) if follow else None)
-        path = _newest_log(context, name, run_id) if follow else None
+
+
+def _chosen(there: Sequence[Log], name: str, run_id: str | None, since: datetime | None) -> list[Log]:
+    if run_id is not None:
+        found = [log for log in there if log.number is not None and log.name == run_id]
+        if not found and (whole := [log for log in there if log.number is None]):
+            raise UsageError(f"{name} is a daemon: its log {whole[0].path} goes on over all its runs; leave --run out")
+        return found
+    if since is None:
+        return log_files.newest_of_each(there)[-1:]
+    moments = {log.path: log_files.written_at_s(log.path) for log in there}
+    recent = [log for log in there if moments[log.path] >= since.timestamp()]
+    return sorted(recent, key=lambda log: moments[log.path])
 
 
 def _no_log(context: Context, name: str, run_id: str | None) -> None:
-    context.row(name)
-    raise NotRunningError(f"no log of {run_id or name} on this node; `vcsctl history {name}` says where it ran")
-
-
-def _newest_log(context: Context, name: str, run_id: str | None) -> str | None:
-    if run_id is None and (whole := _log_of_daemon(context, name)):
-        return whole
-    folder = f"{context.config.log_dir}/{name}"
-    if not NAME_PATTERN.fullmatch(name) or not os.path.isdir(folder):
-        return None
-    names = [f"{run_id}.log"] if run_id else [entry for entry in os.listdir(folder) if entry.endswith(".log")]
-    paths = [f"{folder}/{entry}" for entry in names if os.path.isfile(f"{folder}/{entry}")]
-    return max(paths, key=_number_of_log, default=None)
-
-
-def _log_of_daemon(context: Context, name: str) -> str:
-    """The log of a daemon on this machine; empty where there is none."""
-    config = context.config
     if not NAME_PATTERN.fullmatch(name):
-        return ""
-    paths = [log_path_of_daemon(config.log_dir, key) for key in (name, f"{name}@{config.node}")]
-    found = [path for path in paths if os.path.isfile(path)]
-    return max(found, key=os.path.getmtime, default="")
+        context.row(name)
+    raise whereabouts.missing_run(context, run_id) if run_id else whereabouts.missing_log(context, name)
 
 
-def _number_of_log(path: str) -> int:
-    """By the run's number: a rotation gives an old log a new time."""
-    run = parse_run_id(os.path.basename(path).removesuffix(".log"))
-    return run[1] if run else 0
+def _tell_of_newer(context: Context, name: str) -> None:
+    """What was printed is the newest that is here."""
 
+    def look() -> Iterator[Message]:
+        yield {"note": whereabouts.newest_elsewhere(context, name)}
 
-def _print_log(path: str, newest: Callable[[], str | None]) -> None:
-    """Prints a log until `newest` names another one, or its name another file, and all of it."""
-    with open(path, "rb") as file:
-        over = False
-        while True:
-            if data := file.read(1 << 16):
-                click.echo(data, nl=False)
-            elif over:
+    with contextlib.suppress(VcsError), Watch(look) as watch:
+        while not watch.is_over:
+            if watch.is_deaf:
+                tell("the shared directory does not answer: a newer run may have its log on another node")
                 return
-            elif os.fstat(file.fileno()).st_size < file.tell():
-                file.seek(0)  # it was emptied: what it held is in an older part
-            elif newest() == path and _is_still(path, file.fileno()):
-                time.sleep(_FOLLOW_PAUSE_S)
-            else:
-                over = True  # one more look: what was written before the other log began
+            for message in watch.messages(_LOOK_S):
+                if message["note"]:
+                    tell(f"this is not the newest: {message['note']}")
 
 
-def _is_still(path: str, descriptor: int) -> bool:
-    """Whether a name is that file's: a log that grew too large gets another name, and begins anew."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+class _Printer:
+    """Prints logs one after the other, or as they grow. Between them a line says whose it is, as tail does it: on a
+    terminal, and through a pipe where it is of another KEY."""
+
+    def __init__(self, logs: Sequence[Log]) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._named = len(logs) > 1 if self._is_terminal else len({log.key for log in logs}) > 1
+        self._last: Log | None = None
+        self._ends_line = True
+
+    def print(self, log: Log, data: bytes) -> None:
+        last = self._last
+        if log != last and (self._named or (last and (self._is_terminal or log.key != last.key))):
+            click.echo(("" if self._ends_line else "\n") + paint("faint", f"==> {log.name} <=="))
+        self._last = log
+        self._ends_line = data.endswith(b"\n")
+        click.echo(data, nl=False)
+
+
+def _print_all(logs: Sequence[Log], lines: int | None) -> None:
+    printer = _Printer(logs)
+    for log, path, at in _parts(logs, lines):
+        for data in log_files.text_of([path], at):
+            printer.print(log, data)
+
+
+def _parts(logs: Sequence[Log], lines: int | None) -> list[tuple[Log, str, int]]:
+    """The files that hold the last lines of these logs, and from which byte on."""
+    files = [(log, path) for log in logs for path in log_files.parts_of(log.path)]
+    number, at = log_files.start_of([path for _, path in files], lines)
+    return [(log, path, at if place == 0 else 0) for place, (log, path) in enumerate(files[number:])]
+
+
+def _follow(
+    context: Context, name: str, run_id: str | None, there: Sequence[Log], chosen: Sequence[Log], lines: int | None
+) -> None:
+    following = _Following(context, name, run_id, there)
+    following.begin(there, chosen, lines)
+    with Watch(lambda: again(lambda: _looks(context, name, run_id, is_known=bool(there)), _LOOK_S)) as watch:
+        told, is_over = "", False
+        if not there:
+            tell(f"no log of {name} on this node yet; waiting for its next run")
+        while not is_over:
+            following.go_on()
+            for message in watch.messages(_FOLLOW_PAUSE_S):
+                is_over = is_over or message.get("over", False)
+                if (note := message.get("note", "")) and note != told:
+                    tell(note)
+                    told = note
+        following.go_on()
+
+
+def _looks(context: Context, name: str, run_id: str | None, *, is_known: bool) -> Iterator[Message]:
+    """In a child: what the shared directory tells of runs whose log may not be here."""
+    if not is_known:
+        context.row(name)
+    run = parse_run_id(run_id) if run_id else None
+    if run is not None:
+        if running.is_over(context.paths, *run):
+            yield {"over": True}
+    elif note := whereabouts.newest_elsewhere(context, name):
+        yield {"note": note}
+
+
+class _Following:
+    """The newest log of each KEY, and the next one when its run begins."""
+
+    def __init__(self, context: Context, name: str, run_id: str | None, there: Sequence[Log]) -> None:
+        self._log_dir = context.config.log_dir
+        self._name = name
+        self._run_id = run_id
+        self._seen = {log.path for log in there}
+        self._tails: dict[str, tuple[Log, Tail]] = {}
+
+    def begin(self, there: Sequence[Log], chosen: Sequence[Log], lines: int | None) -> None:
+        """Prints what is there, and follows the newest log of each KEY from then on."""
+        self._printer = _Printer(chosen)
+        followed = {log.path: log for log in log_files.newest_of_each(chosen)}
+        for log, path, at in _parts(chosen, lines):
+            if path in followed:
+                self._tails[log.key] = (log, Tail(path, at))
+                self._read_on(log.key)
+                continue
+            for data in log_files.text_of([path], at):
+                self._printer.print(log, data)
+        for log in log_files.newest_of_each(there) if self._run_id is None else ():
+            if log.key not in self._tails:
+                self._tails[log.key] = (log, Tail(log.path, os.path.getsize(log.path)))
+
+    def go_on(self) -> None:
+        begun = [log for log in log_files.logs_of(self._log_dir, self._name) if log.path not in self._seen]
+        for key in self._tails:
+            self._read_on(key)
+        for log in begun if self._run_id is None else ():
+            self._seen.add(log.path)
+            if log.key in self._tails:
+                self._tails.pop(log.key)[1].close()  # all of it was read after the next one had begun
+            self._tails[log.key] = (log, Tail(log.path))
+            self._read_on(log.key)
+
+    def _read_on(self, key: str) -> None:
+        log, tail = self._tails[key]
+        for data in tail.new():
+            self._printer.print(log, data)
 
 
 COMMANDS: dict[str, click.Command] = {"logs": logs}

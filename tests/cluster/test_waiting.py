@@ -1,0 +1,91 @@
+"""Commands that wait, and logs, in a cell: a share that hangs under them, and what lies on another node."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from cell import Cell, Node
+from test_storage import mounted
+
+CellOf = Callable[..., Cell]
+PATIENCE_S = 5.0
+BY_HAND = "schedule: periodical\nperiod: 60\nenabled: false\n"
+
+
+def begun(node: Node, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(node.root), *arguments]
+    return subprocess.Popen(command, env=node.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def told(process: subprocess.Popen[bytes], text: bytes, patience_s: float) -> float:
+    """Waits until it says that on standard error; how long it took."""
+    assert process.stderr
+    seen, began_s = b"", time.monotonic()
+    while text not in seen:
+        left_s = began_s + patience_s - time.monotonic()
+        assert select.select([process.stderr], [], [], max(0.0, left_s))[0], f"not {text!r} in {patience_s} s: {seen!r}"
+        data = os.read(process.stderr.fileno(), 4096)
+        assert data, f"it has ended and said {seen!r}"
+        seen += data
+    return time.monotonic() - began_s
+
+
+def test_who_waits_says_that_the_share_hangs_and_waits_on(cell_of: CellOf) -> None:
+    cell = cell_of("a", configuration="fence_after: 60s\n")
+    node = cell["a"]
+    with mounted(cell, "a") as mount:
+        gate = cell.root / "gate"
+        script = f"while [ ! -e {gate} ]; do sleep 0.05; done; exit 7"
+        node.unit("gated", f"{BY_HAND}exec: [/bin/sh, -c, '{script}']\n")
+        cell.start()
+        waiting = [begun(node, "run", "gated", "--wait")]
+        told(waiting[0], b"gated.1 runs on a", 60)
+        waiting.append(begun(node, "drain", "a", "--wait"))
+        told(waiting[1], b"waiting for gated.1", 60)
+        mount.hang()
+        for process in waiting:
+            told(process, b"does not answer; waiting goes on", PATIENCE_S)
+        late = begun(node, "run", "gated", "--wait")  # nothing is even asked for yet
+        told(late, b"does not answer; waiting goes on", 60)
+        late.send_signal(signal.SIGINT)
+        assert late.wait(PATIENCE_S) == -signal.SIGINT, "Ctrl-C works all the same"
+        mount.answer()
+        gate.touch()
+        assert waiting[0].communicate(timeout=60)[0].splitlines()[-1] == b"gated.1: failed: exited with code 7"
+        assert waiting[0].returncode == 7
+        assert waiting[1].communicate(timeout=60)[0].splitlines()[-1] == b"a: nothing runs there"
+        assert waiting[1].returncode == 0
+
+
+def test_of_a_run_on_another_node_it_is_said_where_its_log_lies(cell_of: CellOf) -> None:
+    cell = cell_of("a", "b")
+    here, there = cell["a"], cell["b"]
+    cell.unit("job", f"{BY_HAND}nodes: [b]\nexec: [/bin/echo, done]\n")
+    cell.start()
+    followed = begun(here, "run", "job", "--follow")
+    said, faults = followed.communicate(timeout=60)
+    log = there.root / "var/log/vcs/job/job.1.log"
+    sentence = f"job.1 ran on b; its log lies there: {log}\n"
+    assert (followed.returncode, said) == (0, b"")
+    assert f"; its log lies there: {log}\n" in faults.decode()
+    missing = here.vcsctl("logs", "job")
+    assert (missing.returncode, missing.stdout, missing.stderr) == (3, "", f"vcsctl: {sentence}")
+    named = here.vcsctl("logs", "job", "--run", "job.1")
+    assert (named.returncode, named.stderr) == (3, f"vcsctl: {sentence}")
+
+    folder = here.root / "var/log/vcs/job"
+    folder.mkdir(parents=True)
+    (folder / "job.0.log").write_text("of old\n")
+    older = here.vcsctl("logs", "job")
+    assert (older.returncode, older.stdout) == (0, "of old\n")
+    assert older.stderr == f"vcsctl: this is not the newest: {sentence}"
+    (folder / "job.0.log").unlink()
+    folder.rmdir()
+    folder.symlink_to(log.parent)  # a log directory that the nodes share
+    assert here.vcsctl("logs", "job").stdout == "done\n"

@@ -1,0 +1,208 @@
+"""The logs that lie on this machine: which there are of a service, in what order, and what stands in them, the parts
+that a rotation put aside among it. Prints nothing; asks no shared directory.
+
+A rotation copies what was written to NAME.1 and cuts it off, and what was there before becomes NAME.2; NAME.1.gz is the
+same, packed. Read one after the other they are what was written: a line may begin in one and end in the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from vcsctl.domain.run import parse_run_id, service_of
+from vcsctl.domain.values import NAME_PATTERN
+
+_BLOCK = 1 << 16
+_PART = re.compile(r"\.([0-9]{1,6})(?:\.gz)?")
+_PACKED = ".gz"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """`number`: of the run whose log it is; None for a daemon's, which goes on over all its runs."""
+
+    path: str
+    key: str
+    number: int | None
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.path).removesuffix(".log")
+
+
+def logs_of(log_dir: str, service: str) -> list[Log]:
+    """Those of its runs in the order of their numbers, KEY by KEY."""
+    folder = f"{log_dir}/{service}"
+    if not NAME_PATTERN.fullmatch(service) or not os.path.isdir(folder):
+        return []
+    found = []
+    for entry in os.listdir(folder):  # never asks for a name: over NFS a missing one stays missing for long
+        name = entry.removesuffix(".log")
+        key, number = parse_run_id(name) or (name, None)
+        if name != entry and service_of(key) == service:
+            found.append(Log(f"{folder}/{entry}", key, number))
+    return sorted(found, key=lambda log: (log.key, log.number or 0))
+
+
+def newest_of_each(logs: Sequence[Log]) -> list[Log]:
+    """The newest log of each KEY, the one that was written to last at the end. By the run's number where there is one:
+    a rotation gives an old log a new time."""
+    newest = {log.key: log for log in sorted(logs, key=lambda log: (log.number is not None, log.number or 0))}
+    return sorted(newest.values(), key=lambda log: written_at_s(log.path))
+
+
+def written_at_s(path: str) -> float:
+    """When somebody last wrote into it: where a rotation has emptied it, that is the time of what it put aside."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        parts = [] if found.st_size else parts_of(path)[-2:-1]
+        return os.stat(parts[0]).st_mtime if parts else found.st_mtime
+    return 0.0
+
+
+def parts_of(path: str) -> list[str]:
+    """The files that make up a log, the oldest first."""
+    folder, name = os.path.split(path)
+    numbered: dict[int, str] = {}
+    with contextlib.suppress(OSError):
+        for entry in sorted(os.listdir(folder), reverse=True):  # where both are there, the packed one is being written
+            if entry.startswith(name) and (match := _PART.fullmatch(entry.removeprefix(name))):
+                numbered[int(match[1])] = f"{folder}/{entry}"
+    return [*(numbered[number] for number in sorted(numbered, reverse=True)), path]
+
+
+def text_of(paths: Sequence[str], at: int = 0) -> Iterator[bytes]:
+    """What these files hold, one after the other, the first from that byte on."""
+    for path in paths:
+        with _opened(path) as file:
+            file.seek(at)
+            at = 0
+            while data := file.read(_BLOCK):
+                yield data
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    """A part may be packed or removed while others are read: what is gone is read as empty."""
+    packed = path if path.endswith(_PACKED) else f"{path}{_PACKED}"
+    for there in (path, packed, os.devnull):
+        with contextlib.suppress(FileNotFoundError):
+            file = _open(there)
+            break
+    with file:
+        yield file
+
+
+def _open(path: str) -> IO[bytes]:
+    if path.endswith(_PACKED):
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return open(path, "rb")
+
+
+def start_of(paths: Sequence[str], lines: int | None) -> tuple[int, int]:
+    """Where the last lines of these files begin: in which, and at which byte; of all lines without a number."""
+    if lines is None:
+        return 0, 0
+    left: int | None = None  # line ends to find; one more when the last line has an end of its own
+    for number in range(len(paths) - 1, -1, -1):
+        with _seekable(paths[number]) as file:
+            for at, block in _backwards(file):
+                if left is None:
+                    left = lines + 1 if block.endswith(b"\n") else lines
+                if (count := block.count(b"\n")) < left:
+                    left -= count
+                    continue
+                place = len(block)
+                for _ in range(left):
+                    place = block.rfind(b"\n", 0, place)
+                return number, min(at + place + 1, at + len(block))
+    return 0, 0
+
+
+@contextlib.contextmanager
+def _seekable(path: str) -> Iterator[IO[bytes]]:
+    with _opened(path) as file:
+        if not isinstance(file, gzip.GzipFile):
+            yield file
+            return
+        with tempfile.TemporaryFile() as plain:  # to go back in what is packed is to unpack it again each time
+            shutil.copyfileobj(file, plain)
+            yield plain
+
+
+def _backwards(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        at = max(0, end - _BLOCK)
+        file.seek(at)
+        yield at, file.read(end - at)
+        end = at
+
+
+class Tail:
+    """A log that is read on as it grows, past what rotations do to it."""
+
+    def __init__(self, path: str, at: int = 0) -> None:
+        self.path = path
+        self._file = open(path, "rb")  # noqa: SIM115 - for as long as it is followed
+        self._at = at
+        self._part = _newest_part(path)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def new(self) -> Iterator[bytes]:
+        """What has been written since, as far as it is there."""
+        if os.fstat(self._file.fileno()).st_size < self._at:
+            yield from self._out_of_part()
+        yield from self._read()
+        if not self._is_still():  # it was renamed, and another begins under its name
+            yield from self._read()
+            with contextlib.suppress(FileNotFoundError):
+                file = open(self.path, "rb")  # noqa: SIM115
+                self._file.close()
+                self._file, self._at, self._part = file, 0, _newest_part(self.path)
+                yield from self._read()
+
+    def _read(self) -> Iterator[bytes]:
+        self._file.seek(self._at)
+        while data := self._file.read(_BLOCK):
+            self._at += len(data)
+            yield data
+
+    def _out_of_part(self) -> Iterator[bytes]:
+        """Its beginning was cut off: that is the newest part now, and what of it was not read comes first. Where there
+        is no new part, somebody has emptied it."""
+        before, part_before = self._at, self._part
+        self._at, self._part = 0, _newest_part(self.path)
+        if self._part is None or self._part == part_before:
+            return
+        with _opened(parts_of(self.path)[-2]) as part:
+            part.seek(before)
+            while data := part.read(_BLOCK):
+                yield data
+            is_packed = isinstance(part, gzip.GzipFile)
+            read_of_rest = before - (part.tell() if is_packed else os.fstat(part.fileno()).st_size)
+        self._at = read_of_rest if 0 < read_of_rest <= os.fstat(self._file.fileno()).st_size else 0
+
+    def _is_still(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return True  # it was removed: what is open is all there will be, until its name comes back
+
+
+def _newest_part(path: str) -> tuple[int, int] | None:
+    """Which file it is: its name was another's before."""
+    with contextlib.suppress(OSError, IndexError):
+        found = os.stat(parts_of(path)[-2])
+        return found.st_ino, found.st_mtime_ns
+    return None
