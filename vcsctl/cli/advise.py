@@ -28,7 +28,7 @@ from vcsctl.domain.unit import FixedTime, Periodical
 @output_option
 @click.pass_obj
 def advise(context: Context, hours: float, given: tuple[str, ...], everything: bool, output: str) -> None:
-    """Propose align values with which services wait less for each other.
+    """Propose align values with which services wait less.
 
     Example: vcsctl advise > plan.txt
 

@@ -76,7 +76,7 @@ def calendar(
     days: str | None,
     output: str,
 ) -> None:
-    """Show the slots of services, or of expressions such as 5/2 and 04:05.
+    """Show the slots of services or of expressions.
 
     Example: vcsctl calendar calculator 04:05,16:05 -n 3
 

@@ -39,13 +39,13 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('--since', 'since'), '', 1, False, 'All runs that wrote since then: 14:30, 2h, `3d ago`, ISO 8601.'),
         (('-n', '--lines', 'lines'), '', 1, False, 'The last lines only; with -f 10 where nothing is said.'),
     )),
-    'why': ('Explain what a service does next, or what became of a slot, and why.', (
+    'why': ('Explain what comes next, or became of a slot, and why.', (
         (('name',), 'service', 1, False, ''),
         (('--at', 'at'), '', 1, False, 'What became of the slot of that time, such as 14:05 or 2026-11-25T14:05.'),
         (('--node', 'node'), 'node', 1, False, 'Only on this node.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
-    'calendar': ('Show the slots of services, or of expressions such as 5/2 and 04:05.', (
+    'calendar': ('Show the slots of services or of expressions.', (
         (('what',), 'service', -1, False, ''),
         (('-n', '--count', 'count'), '', 1, False, 'How many slots.'),
         (('--from', 'start'), '', 1, False, 'From this instant on, for example 2026-03-29T01:00.'),
@@ -54,7 +54,7 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('--days', 'days'), '', 1, False, 'Of times of day: on these days alone, for example mon,last.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
-    'timeline': ('Show the coming or past hours as a chart: what runs, what waits for whom.', (
+    'timeline': ('Show the coming or past hours as a chart.', (
         (('patterns',), '', -1, False, ''),
         (('--hours', 'hours'), '', 1, False, 'For how long.'),
         (('-p', '--past', 'past'), '', 0, False, 'The hours before now, or before --from.'),
@@ -63,14 +63,14 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('--html', 'page'), 'file', 1, False, 'Write the chart as a page that needs no network.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
-    'simulate': ('Foresee the coming hours: waits, lost slots, the use of groups.', (
+    'simulate': ('Foresee the waits of the coming hours.', (
         (('--hours', 'hours'), '', 1, False, 'For how long.'),
         (('--from', 'begin'), '', 1, False, 'From this instant on, with nothing running or waiting then.'),
         (('--duration', 'given'), '', 1, True, 'What a run of NAME lasts, for example 90s.'),
         (('--all', 'everything'), '', 0, False, 'As if every service were enabled and its program there.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
-    'advise': ('Propose align values with which services wait less for each other.', (
+    'advise': ('Propose align values with which services wait less.', (
         (('--hours', 'hours'), '', 1, False, 'For how long.'),
         (('--duration', 'given'), '', 1, True, 'What a run of NAME lasts, for example 90s.'),
         (('--all', 'everything'), '', 0, False, 'As if every service were enabled and its program there.'),

@@ -39,7 +39,7 @@ from vcsctl.domain.run import to_text
 def simulate(
     context: Context, hours: float, begin: str | None, given: tuple[str, ...], everything: bool, output: str
 ) -> None:
-    """Foresee the coming hours: waits, lost slots, the use of groups.
+    """Foresee the waits of the coming hours.
 
     Example: vcsctl simulate --hours 8 --duration calculator=90s
 

@@ -54,7 +54,7 @@ def timeline(
     page: str | None,
     output: str,
 ) -> None:
-    """Show the coming or past hours as a chart: what runs, what waits for whom.
+    """Show the coming or past hours as a chart.
 
     Example: vcsctl timeline --past --hours 2 'rating-*'
 

@@ -44,7 +44,7 @@ class Asked:
 @output_option
 @click.pass_obj
 def why(context: Context, name: str, at: str | None, node: str | None, output: str) -> None:
-    """Explain what a service does next, or what became of a slot, and why.
+    """Explain what comes next, or became of a slot, and why.
 
     Example: vcsctl why calculator --at 14:05
 
