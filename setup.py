@@ -66,7 +66,15 @@ setup(
     ],
     extras_require={
         "bench": ["croniter>=2"],  # a peer of `make bench`
-        "test": ["pytest>=8", "hypothesis>=6.100", "aiosmtpd>=1.4.6", "setuptools>=70.1", "greenlet>=3", "pyte>=0.8.2", "pytest-xdist>=3.6"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "aiosmtpd>=1.4.6",
+            "setuptools>=70.1",
+            "greenlet>=3",
+            "pyte>=0.8.2",
+            "pytest-xdist>=3.6",
+        ],
         "check": ["mypy>=1.10", "ruff>=0.6", "types-PyYAML>=6.0.12"],
     },
     entry_points={

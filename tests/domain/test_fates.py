@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule
+from vcsctl.domain.clock_change import oddity
 from vcsctl.domain.decision import KeyView, Waiter
-from vcsctl.domain.explain import clock_note, fates, next_step
+from vcsctl.domain.explain import fates, next_step
 from vcsctl.domain.history import Row
 from vcsctl.domain.reconcile import decide
 from vcsctl.domain.run import Claim, Dropped, End
@@ -119,14 +120,13 @@ BERLIN = AtTimes(("02:30",), (), "Europe/Berlin")
 @pytest.mark.parametrize(
     ("schedule", "wall", "note"),
     [
-        (BERLIN, "2027-03-28T02:30", ("2027-03-28 02:30 does not exist in Europe/Berlin: its clock is set forward by "
-         "60 min, and a run_at of that time is due at 03:30")),
-        (EveryMinutes(5, 0, "Europe/Berlin"), "2027-03-28T02:30", ("2027-03-28 02:30 does not exist in Europe/Berlin: "
-         "its clock is set forward by 60 min, and there are no slots in the gap")),
-        (BERLIN, "2027-10-31T02:30", ("2027-10-31 02:30 comes twice in Europe/Berlin, with offset +0200, which is taken "
-         "to be meant, and +0100; a run_at of that time is due at the first")),
+        (BERLIN, "2027-03-28T02:30", "on 2027-03-28 at 02:00 the clocks of Europe/Berlin go one hour ahead: 02:30 runs at 03:30"),
+        (EveryMinutes(5, 0, "Europe/Berlin"), "2027-03-28T02:30", ("on 2027-03-28 at 02:00 the clocks of Europe/Berlin go "
+         "one hour ahead: its slots from 02:00 to 02:55 do not come, 03:00 follows 01:55")),
+        (BERLIN, "2027-10-31T02:30", ("on 2027-10-31 at 03:00 the clocks of Europe/Berlin go one hour back: 02:00 to 03:00 comes "
+         "twice, 02:30 runs at its first time only; taken to mean the first, +0200")),
         (BERLIN, "2027-03-28T03:30", ""),
     ],
 )  # fmt: skip
 def test_what_is_odd_about_a_time_of_day(schedule: Schedule, wall: str, note: str) -> None:
-    assert clock_note(schedule, datetime.fromisoformat(wall)) == note
+    assert oddity(schedule, datetime.fromisoformat(wall)) == note

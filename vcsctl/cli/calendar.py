@@ -16,7 +16,7 @@ import click
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.layout import cut_line
 from vcsctl.cli.overview import Overview, outdated_notes
-from vcsctl.cli.tables import age, table, value_text
+from vcsctl.cli.tables import ago, table, value_text
 from vcsctl.cli.terminal import columns, paint
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, in_words, next_slot, previous_slot
@@ -197,16 +197,11 @@ def _lines(found: _Found, asked: _Asked, now: datetime) -> Iterator[str]:
         header.append(f"IN {zone}")
         cells.append([f"{slot:%a %Y-%m-%d %H:%M:%S %z}" for slot in there])
     header.append("WHEN")
-    cells.append([_when(slot, now) for slot in found.slots])
+    cells.append([ago(slot, now) for slot in found.slots])
     for line in table(header, list(zip(*cells, strict=True))):
         yield cut_line(f"  {line}")
     width = columns() or len(found.outlook) + 2
     yield from textwrap.wrap(found.outlook, width, initial_indent="  ", subsequent_indent="  ")
-
-
-def _when(slot: datetime, now: datetime) -> str:
-    away_s = (slot - now).total_seconds()
-    return f"in {age(away_s)}" if away_s > 0 else f"{age(-away_s)} ago"
 
 
 def _plain(found: _Found) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any, get_args
 
 import click
 
+from vcsctl.cli import layout
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
+from vcsctl.cli.layout import Column, shown_table, too_narrow
 from vcsctl.cli.moments import past
-from vcsctl.cli.tables import local, printable, seconds, table
-from vcsctl.cli.terminal import columns
+from vcsctl.cli.tables import local, seconds
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import LOCK, Outcome, Trigger, to_text
 from vcsctl.domain.values import NAME_PATTERN
@@ -21,6 +22,15 @@ from vcsctl.errors import UsageError
 from vcsctl.store import history
 
 _DEFAULT_LINES = 20
+_COLUMNS = (
+    Column("AT", 19),
+    Column("RUN", 12),
+    Column("NODE", 4, leaves=1),
+    Column("OUTCOME", 7),
+    Column("TRIGGER", 8, leaves=2),
+    Column("DURATION", 8, leaves=3),
+    Column("WHY", 16),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,6 @@ def _history(context: Context, name: str, wanted: Filter, most: int | None, stat
     if output == "json":
         show_json("history", [plain_row(row) for row in rows])
         return
-    header = ("AT", "RUN", "NODE", "OUTCOME", "TRIGGER", "DURATION", "WHY")
     cells = [
         (
             local(r.at),
@@ -123,7 +132,7 @@ def _history(context: Context, name: str, wanted: Filter, most: int | None, stat
         )
         for r in rows
     ]
-    _show_table(header, cells)
+    _show_table(_COLUMNS, cells)
 
 
 def _show_statistics(rows: list[Row], output: str) -> None:
@@ -143,14 +152,15 @@ def _show_statistics(rows: list[Row], output: str) -> None:
         for what, one in spreads
         if one.count
     ]
-    _show_table(("", "RUNS", "P50", "P95", "MAX"), cells)
+    _show_table([Column(title) for title in ("", "RUNS", "P50", "P95", "MAX")], cells)
 
 
-def _show_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    width = columns()
-    for line in table(header, cells) if cells else ():
-        text = printable(line)
-        show(text if width is None or len(text) <= width else f"{text[: width - 1]}…")
+def _show_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
+    if not cells:
+        return
+    found = shown_table(columns, [layout.Row(one) for one in cells])
+    for text in (*found.lines, *too_narrow(found.left_out, "vcsctl history NAME")):
+        show(text)
 
 
 def plain_row(row: Row) -> dict[str, Any]:

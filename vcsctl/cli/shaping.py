@@ -27,6 +27,7 @@ _KINDS = {
 _HEAD = '''"""What completion knows of every command without loading it. Written by `make completion`; data only."""
 
 # fmt: off
+# ruff: noqa: E501
 from __future__ import annotations
 
 # declarations, kind of value (or the choices), how many (0: a flag), may be repeated, help

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from vcsctl.cli.chain import KeyChain, Link, when
 from vcsctl.domain.calendar import EveryMinutes, Schedule, next_slot, previous_slot
-from vcsctl.domain.explain import clock_note, fates
+from vcsctl.domain.clock_change import oddity
+from vcsctl.domain.explain import fates
 from vcsctl.domain.run import to_text
 from vcsctl.errors import UsageError
 from vcsctl.store import history
@@ -42,7 +43,7 @@ def slot_links(chain: KeyChain, asked: datetime | time) -> Iterator[Link]:
         asked = datetime.combine(now.astimezone(zone).date(), asked)
     in_gap = False
     if asked.tzinfo is None:
-        if note := clock_note(schedule, asked):
+        if note := oddity(schedule, asked):
             yield Link("clock", note)
         wall, asked = asked, asked.replace(tzinfo=zone)
         in_gap = asked.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != wall

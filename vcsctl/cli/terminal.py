@@ -51,5 +51,9 @@ def mark(meaning: str) -> str:
     """A mark and a space on a terminal, nothing through a pipe."""
     if not sys.stdout.isatty():
         return ""
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return f"{_MARKS[meaning][0 if encoding == 'utf8' else 1]} "
+    return f"{_MARKS[meaning][0 if has_signs() else 1]} "
+
+
+def has_signs() -> bool:
+    """Whether what is printed may have more than ASCII, by the locale."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

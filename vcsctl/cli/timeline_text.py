@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 
 from vcsctl.cli.layout import cut_line
 from vcsctl.cli.tables import local, seconds, table
-from vcsctl.cli.terminal import columns, paint
+from vcsctl.cli.terminal import columns, has_signs, paint
 from vcsctl.domain.clock_change import step_in_words
 from vcsctl.domain.timeline import (
     NO_GROUP,
@@ -51,7 +50,7 @@ def cells_of(span: Span) -> tuple[str, ...]:
 
 
 def _chart(found: Sequence[Section], window: Window, width: int) -> Iterator[str]:
-    signs = _SIGNS[(sys.stdout.encoding or "").lower().replace("-", "") == "utf8"]
+    signs = _SIGNS[has_signs()]
     running, waiting, bad, missed, bar, *_, now = signs
     names = [f"  {lane.key}" for section in found for lane in section.lanes]
     titles = [section.group or "no group" for section in found]

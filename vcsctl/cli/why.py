@@ -16,9 +16,8 @@ from vcsctl.cli.daemon_view import sentence
 from vcsctl.cli.daemons import Instance
 from vcsctl.cli.decisions import changed_since, of_daemon
 from vcsctl.cli.orders import cell_of
-from vcsctl.cli.overview import Overview, outdated_notes
+from vcsctl.cli.overview import Overview, outdated_notes, override_text
 from vcsctl.cli.slot_view import parse_at, slot_links
-from vcsctl.cli.tables import local, value_text
 from vcsctl.cli.targets import node_option, places
 from vcsctl.cli.terminal import columns, paint
 from vcsctl.domain.decision import Start, Wait
@@ -142,10 +141,8 @@ def _declared(overview: Overview, name: str) -> Iterator[Link]:
     yield Link("declared", _status_text(unit), data={"enabled": unit.enabled, "schedule": schedule_text(unit)})
     counting = in_force(override, unit)
     for field, changed in counting.items():
-        reason = f" ({changed.reason})" if changed.reason else ""
-        fact = f"{field}={value_text(changed.value)} by {changed.by} at {local(changed.at)}{reason}"
         data = {"field": field, "value": changed.value, "by": changed.by, "at": to_text(changed.at)}
-        yield Link("override", fact, data=data | {"reason": changed.reason})
+        yield Link("override", override_text(field, changed), data=data | {"reason": changed.reason})
     if counting and not unfit:
         yield Link(
             "effective", _status_text(current), data={"enabled": current.enabled, "schedule": schedule_text(current)}

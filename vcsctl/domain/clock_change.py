@@ -21,6 +21,7 @@ from vcsctl.domain.calendar import (
 # Every zone that changes its clocks regularly does so within a year; what is further away is likely to be decided anew.
 LOOK_AHEAD = timedelta(days=2 * 366)
 _TICK = datetime.resolution
+_CLOSE = timedelta(days=1)  # of a time that is left out or comes twice, the change is this near
 _MOST_NAMED = 5
 
 
@@ -30,6 +31,18 @@ def outlook(schedule: Schedule, after: datetime) -> str:
     if change is None:
         return f"no clock change of {schedule.timezone} is known for the next two years"
     return f"{in_words(change)}: {effect(schedule, change)}"
+
+
+def oddity(schedule: Schedule, wall: datetime) -> str:
+    """What is odd about a naive time that the zone's clocks leave out or show twice; empty where nothing is."""
+    zone = ZoneInfo(schedule.timezone)
+    first, second = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return ""
+    change = next_change(schedule.timezone, *sorted((first - _CLOSE, first + _CLOSE)))
+    assert change is not None, "two readings of one time have a change between them"
+    told = f"{in_words(change)}: {effect(schedule, change)}"
+    return told if change.before < change.after else f"{told}; taken to mean the first, {first:%z}"
 
 
 def in_words(change: ClockChange) -> str:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
-from vcsctl.domain.calendar import AtTimes, Schedule, next_slot
+from vcsctl.domain.calendar import next_slot
 from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Recover, Start, Stop, Wait
 from vcsctl.domain.history import Row
 from vcsctl.domain.history import rows as rows_of
@@ -144,21 +143,3 @@ def _until(view: KeyView, decision: Start | Wait) -> str:
     if view.unit.start_within is None and limit == next_slot(view.schedule, slot):
         return f"; at {to_text(limit)} the next slot takes its place"
     return f"; from {to_text(limit)} on it is missed (start_within)"
-
-
-def clock_note(schedule: Schedule, wall: datetime) -> str:
-    """What is odd about a time of day that the zone's clock skips or shows twice; empty where nothing is."""
-    zone = ZoneInfo(schedule.timezone)
-    first, second = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
-    before, after = first.utcoffset(), second.utcoffset()
-    if before is None or after is None or before == after:
-        return ""
-    shown, fixed = f"{wall:%Y-%m-%d %H:%M}", isinstance(schedule, AtTimes)
-    if after > before:
-        minutes = (after - before).total_seconds() / 60
-        shifted = first.astimezone(UTC).astimezone(zone)
-        slots = f"a run_at of that time is due at {shifted:%H:%M}" if fixed else "there are no slots in the gap"
-        return f"{shown} does not exist in {zone.key}: its clock is set forward by {minutes:g} min, and {slots}"
-    slots = "a run_at of that time is due at the first" if fixed else "both have their slots"
-    times = f"{first:%z}, which is taken to be meant, and {second:%z}"
-    return f"{shown} comes twice in {zone.key}, with offset {times}; {slots}"
