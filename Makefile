@@ -16,8 +16,9 @@ run: $(VENV)/.made
 	install -m 644 units/*.yaml $(ROOT)/usr/share/vcs/units
 	$(VENV)/bin/vcsd --root $(ROOT)
 
+# Three files of tests at a time, since most wait for something: make test JOBS=1 for one after the other.
 test: $(VENV)/.made
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n $(or $(JOBS),3) --dist loadfile
 
 # A thousand launches in a row and two hundred kills of vcsd; `make test` does a quarter of each.
 hard-times: $(VENV)/.made
