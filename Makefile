@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 ROOT := .run
+PARTS := test-cluster test-cli test-others
 
-.PHONY: run test hard-times packages-test browser-test check completion man bench sim chaos foresee systemd lab clean
+.PHONY: run test $(PARTS) hard-times packages-test browser-test check completion man bench sim chaos foresee systemd lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,9 +17,17 @@ run: $(VENV)/.made
 	install -m 644 units/*.yaml $(ROOT)/usr/share/vcs/units
 	$(VENV)/bin/vcsd --root $(ROOT)
 
-# Three files of tests at a time, since most wait for something: make test JOBS=1 for one after the other.
+# In three parts at a time, since most tests wait for something; the output of each comes when it is over. Not by threads
+# of one process or by pytest-xdist: what the tests fork has one thread, as in vcsd. TESTS=tests/cli runs some alone.
 test: $(VENV)/.made
-	$(VENV)/bin/python -m pytest -n $(or $(JOBS),3) --dist loadfile
+	$(if $(TESTS),$(VENV)/bin/python -m pytest $(TESTS),$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target $(PARTS))
+
+test-cluster: $(VENV)/.made
+	$(VENV)/bin/python -m pytest tests/cluster
+test-cli: $(VENV)/.made
+	$(VENV)/bin/python -m pytest tests/cli
+test-others: $(VENV)/.made
+	$(VENV)/bin/python -m pytest tests --ignore=tests/cluster --ignore=tests/cli
 
 # A thousand launches in a row and two hundred kills of vcsd; `make test` does a quarter of each.
 hard-times: $(VENV)/.made

@@ -73,7 +73,6 @@ setup(
             "setuptools>=70.1",
             "greenlet>=3",
             "pyte>=0.8.2",
-            "pytest-xdist>=3.6",
         ],
         "check": ["mypy>=1.10", "ruff>=0.6", "types-PyYAML>=6.0.12"],
     },
