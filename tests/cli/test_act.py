@@ -117,9 +117,11 @@ def test_cancel_says_when_a_claim_was_faster(site: Site) -> None:
 
 
 def test_stop_ends_a_run_and_says_who_and_why(site: Site) -> None:
+    site.unit("idle", QUICK)
     start_held(site)
-    stopped = site.vcsctl("stop", "held", "--reason", "month end")
-    assert (stopped.returncode, stopped.stdout) == (0, "held.1: stop requested\n")
+    stopped = site.vcsctl("stop", "idle", "held", "--reason", "month end")
+    assert stopped.stderr == "vcsctl: idle is not running\n"
+    assert (stopped.returncode, stopped.stdout) == (3, "held.1: stop requested\n"), "what runs is stopped all the same"
     site.until(lambda: site.history("held"), "it is recorded")
     row = site.history("held")[0]
     assert (row["outcome"], row["cause"]) == ("stopped", "stop-requested")

@@ -230,4 +230,4 @@ def test_who_may_not_hold_locks_is_told_the_way_out(site: Site) -> None:
 def test_the_help_begins_with_an_example(site: Site) -> None:
     told = site.vcsctl("lock", "--help").stdout
     assert told.startswith("Usage: vcsctl lock [OPTIONS] GROUP... -- COMMAND...\n")
-    assert "Example: vcsctl lock billing --wait 10m -- pg_dump" in told
+    assert "Example:\n    vcsctl lock billing --wait 10m -- pg_dump" in told

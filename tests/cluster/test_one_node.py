@@ -41,7 +41,7 @@ def test_a_failed_run_says_its_exit_code(site: Site) -> None:
     site.unit("bad", "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/sh, -c, exit 7]\n")
     site.start()
     done = site.vcsctl("run", "bad", "--wait")
-    assert (done.returncode, "failed: exited with code 7" in done.stdout) == (1, True)
+    assert (done.returncode, "failed: exited with code 7" in done.stdout) == (7, True)
 
 
 def test_a_job_survives_vcsd_and_its_status_is_recorded(site: Site, tmp_path: Path) -> None:

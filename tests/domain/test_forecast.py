@@ -130,6 +130,19 @@ def test_what_runs_and_waits_at_the_start_goes_on() -> None:
     assert seen(found) == [("a", -1, 0, 40, 0, 1), ("b", None, 45, 43, 0, 1)]
 
 
+def test_a_request_whose_time_is_over_already_and_that_nobody_has_recorded_yet() -> None:
+    unit = job("a", 5, 0, "g", enabled=False)
+    over = Waiter("r1", NOON - 60 * SECOND, expires_at=NOON - 30 * SECOND)
+    asked = Waiter("r2", NOON - 20 * SECOND)
+    view = replace(at_rest(unit, "a", "UTC", NOON), requests=(over, asked))
+    held = job("long", 60, 30, "g")
+    run = Claim("long", 1, "long", "n1", "manual", "requested", groups=("g",), unit={})
+    live = replace(at_rest(held, "long", "UTC", NOON), run=run, started=True, live=True)
+    lives = {"long": Live(NOON - 120 * SECOND, NOON + 90 * SECOND)}
+    found = forecast(Outset((view, live), {"a": [5], "long": [60]}, FAIR_AFTER, lives), NOON, NOON + 300 * SECOND)
+    assert [(one.key, one.start) for one in found.runs if one.key == "a"] == [("a", NOON + 90 * SECOND)]
+
+
 def test_a_daemon_keeps_its_groups() -> None:
     daemon = held_for_good(Daemon(name="d", exec=("/bin/true",), groups=("g",)), "d", ("g",), NOON)
     views = (daemon, at_rest(job("a", 5, 0, "g"), "a", "UTC", NOON))

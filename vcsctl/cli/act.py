@@ -14,7 +14,7 @@ from vcsctl.cli.orders import stop_run
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.targets import node_option
 from vcsctl.domain.run import Claim, service_of
-from vcsctl.errors import NotRunningError, RefusedError
+from vcsctl.errors import NOT_RUNNING, NotRunningError, RefusedError
 from vcsctl.store import history, queue, state
 from vcsctl.store.records import Faults
 from vcsctl.vcsd.control import ask
@@ -39,12 +39,19 @@ def stop(context: Context, names: tuple[str, ...], reason: str, node: str | None
     for name in names:
         context.row(name)
     deaf: list[str] = []
+    idle = False
     for name in dict.fromkeys(names):
-        if is_daemon(context, name):
-            deaf += stop_daemons(context, name, reason, node)
-        else:
-            _stop_runs(context, name, reason, node)
+        try:
+            if is_daemon(context, name):
+                deaf += stop_daemons(context, name, reason, node)
+            else:
+                _stop_runs(context, name, reason, node)
+        except NotRunningError as error:
+            click.echo(f"vcsctl: {error}", err=True)  # the others are stopped all the same
+            idle = True
     finish(deaf)
+    if idle:
+        raise click.exceptions.Exit(NOT_RUNNING)
 
 
 def _stop_runs(context: Context, name: str, reason: str, node: str | None) -> None:

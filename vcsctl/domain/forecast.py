@@ -203,7 +203,7 @@ class _Circle:
         self._entered = 0
         for decision in arrange(decisions, self._held, now, self.outset.fair_after):
             if isinstance(decision, Wait) and decision.key in starts:
-                self._look_again_at_limit(starts[decision.key])
+                self._look_again_at_limit(starts[decision.key], now)
             self._apply(decision, now)
 
     def _end(self, key: str) -> None:
@@ -214,14 +214,14 @@ class _Circle:
             self._held.pop(group, None)
         self.views[key] = replace(view, end=end, live=False)
 
-    def _look_again_at_limit(self, start: Start) -> None:
+    def _look_again_at_limit(self, start: Start, now: datetime) -> None:
         """It has to wait, and when its time is up no run's end may tell of it."""
         view, slot = self.views[start.key], start.plan.slot if start.plan.attempt == 1 else None
         limited = isinstance(view.unit, FixedTime) or (isinstance(view.unit, Periodical) and view.unit.start_within)
         if slot is not None and limited and isinstance(view.unit, TimedUnit) and view.schedule is not None:
             heapq.heappush(self._agenda, (start_limit(view.unit, view.schedule, slot), start.key))
         for waiter in view.requests:
-            if waiter.expires_at is not None:
+            if waiter.expires_at is not None and waiter.expires_at > now:
                 heapq.heappush(self._agenda, (waiter.expires_at, start.key))
 
     def _apply(self, decision: Decision, now: datetime) -> None:
