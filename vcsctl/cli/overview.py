@@ -189,13 +189,11 @@ class Overview:
 
     def line(self, name: str, row: dict[str, Any]) -> Line:
         plain: dict[str, Any] = dict(row["plain"] or {})
-        notes = []
+        notes = list[str]()
         override, changed = self.overrides.get(name), dict[str, FieldOverride]()
         if override is not None and row["plain"] is not None:
-            changed = self._in_force(override, plain)
+            changed, notes = self._counting(name, override)
             plain |= {key: one.value for key, one in changed.items()}
-            notes += [f"override: {override_text(key, one)}" for key, one in changed.items()]
-            notes += outdated_notes(name, override.fields.keys() - changed.keys())
         allowed = tuple(plain.get("nodes", ()))
         if allowed and not any(node.is_allowed(allowed) for node in self.context.nodes.values()):
             notes.append(f"no known node may run it (allowed: {', '.join(allowed)})")
@@ -230,9 +228,15 @@ class Overview:
             changed,
         )
 
-    def _in_force(self, override: Override, plain: dict[str, Any]) -> dict[str, FieldOverride]:
-        declared = {"enabled": True, "align": 0 if plain.get("schedule") == "periodical" else None, **plain}
-        return {key: changed for key, changed in override.fields.items() if declared.get(key) == changed.declared_then}
+    def _counting(self, name: str, override: Override) -> tuple[dict[str, FieldOverride], list[str]]:
+        """What of it counts, and what is to be said of it."""
+        from vcsctl.domain.effective import fitting, in_force  # here: most services have none, and need no unit
+
+        unit = self.context.unit(name)
+        found, (_, unfit) = in_force(override, unit), fitting(unit, override)
+        notes = [unfit] if unfit else [f"override: {override_text(key, one)}" for key, one in found.items()]
+        notes += outdated_notes(name, override.fields.keys() - found.keys())
+        return {} if unfit else found, notes
 
     def next_slots(self, line: Line, after: datetime, count: int = 1) -> list[datetime]:
         """Its next slots; none of what is not enabled or has none."""
@@ -252,12 +256,6 @@ class Overview:
         if line.status != "enabled" or line.kind not in ("periodical", "fixed-time"):
             return None
         plain, zone = line.plain, self.context.published.timezone
-        if line.overrides:  # which may not fit any more, and then do not count
-            from vcsctl.domain.effective import fitting
-            from vcsctl.domain.unit import Daemon, schedule_of
-
-            unit, _ = fitting(self.context.unit(line.name), self.overrides[line.name])
-            return None if isinstance(unit, Daemon) else schedule_of(unit, zone)
         zone = plain.get("timezone") or zone
         if line.kind == "periodical":
             return EveryMinutes(plain["period"], plain.get("align", 0), zone)

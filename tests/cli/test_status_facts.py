@@ -1,0 +1,54 @@
+"""What `status` says where it is not as it seems: overrides that do not fit, reservations, several KEYs of one service."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from disks import NOW, Files
+from terminals import Terminal
+
+from vcsctl.domain.unit import from_plain
+
+
+def timed(name: str, **more: Any) -> Any:
+    return from_plain({"schedule": "periodical", "name": name, "period": 5, "exec": ["/bin/true"], **more})
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """`older` waits for what `runs` holds, and has kept `other` for itself for long."""
+    units = (
+        timed("misfit"),
+        timed("runs", groups=["held"]),
+        timed("older", groups=["held", "other"]),
+        timed("younger", groups=["other"]),
+        timed("nowhere", groups=["free"], nodes=["d"]),
+        timed("next", groups=["free"]),
+        timed("each", run_on="each", nodes=["a", "b"]),
+    )
+    made = Files(tmp_path_factory.mktemp("cell"), *units, environment={"LC_ALL": "C.UTF-8"})
+    made.overridden("misfit", "align", 7, 0)
+    made.runs("runs", "b", 1, ("held",))
+    for name, minutes in (("older", 40), ("nowhere", 40), ("younger", 1), ("next", 1), ("each@a", 1), ("each@b", 1)):
+        made.waits(name, NOW - timedelta(minutes=minutes))
+    made.waits("next", NOW, "r0000000002")
+    return made
+
+
+def service(cell: Files, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(cell.site.vcsctl("status", name, "-o", "json").stdout)["services"][0]
+    return found
+
+
+def test_an_override_that_does_not_fit_is_told_and_does_not_count(cell: Files) -> None:
+    misfit = service(cell, "misfit")
+    assert (misfit["schedule"], misfit["overrides"]) == ("every 5 min", {})
+    (note,) = misfit["notes"]
+    assert note.startswith("the override of misfit is left out: must be less than the period (5), not 7")
+    assert "at minutes 00, 05, 10, ..." in cell.shown("status", "misfit")
+    assert "override: misfit" not in cell.shown("status")
