@@ -52,3 +52,11 @@ def test_an_override_that_does_not_fit_is_told_and_does_not_count(cell: Files) -
     assert note.startswith("the override of misfit is left out: must be less than the period (5), not 7")
     assert "at minutes 00, 05, 10, ..." in cell.shown("status", "misfit")
     assert "override: misfit" not in cell.shown("status")
+
+
+def test_what_an_older_entry_has_reserved_is_waited_for(cell: Files) -> None:
+    assert service(cell, "older")["waits_for"] == "waits for group held, held by runs.1 on b"
+    reserved = service(cell, "younger")["waits_for"]
+    assert re.fullmatch(r"waits for group other, reserved for older, in the queue since \S+", reserved)
+    assert f"; {reserved}\n" in cell.site.vcsctl("why", "younger").stdout
+    assert service(cell, "next")["waits_for"] == "starts next", "what no node can start reserves nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from vcsctl.cli.context import Context
 from vcsctl.cli.daemons import Daemons
 from vcsctl.cli.tables import local, value_text
 from vcsctl.domain.history import Row
-from vcsctl.domain.holder import Holder, waits_for_group
+from vcsctl.domain.holder import Holder, reservations, reserver, waits_for_group, waits_for_reserved
+from vcsctl.domain.nodes import Entry
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import LOCK, Claim, is_lock, service_of
 from vcsctl.errors import RefusedError
@@ -95,15 +96,37 @@ class Overview:
         """The sentence of vcsd's log, from the same facts."""
         if key in self.running:
             return f"its own run {self.running[key].value.run_id} is not over"
-        service = service_of(key)
         for group in self.groups_of(key):
             for claim in self.running.values():
                 if self.holds(claim.value, group):
                     return waits_for_group(group, Holder(claim.value.run_id, claim.value.node)).why
+        return self._nobody_for(key) or self._reserved(key) or "starts next"
+
+    def _nobody_for(self, key: str) -> str:
+        """Why no node can take it up at present; empty when one can, or the `vcsctl lock` that waits for it."""
         if is_lock(key):
-            return "starts next"
-        plain = (self.context.published.units.get(service) or {}).get("plain") or {}
-        return why_none_can(key, plain, self.context.nodes.values()) or "starts next"
+            return ""
+        plain = (self.context.published.units.get(service_of(key)) or {}).get("plain") or {}
+        return why_none_can(key, plain, self.context.nodes.values())
+
+    def _reserved(self, key: str) -> str:
+        """For whom one of its groups is kept; empty when none is."""
+        for group in sorted(self.groups_of(key)):
+            by = self._reservations.get(group)
+            if by is not None and by.key != key and (by.place, by.key) < (self._place(key), key):
+                return waits_for_reserved(group, reserver(by.key, by.place)).why
+        return ""
+
+    def _place(self, key: str) -> datetime:
+        """What has not entered the queue comes last."""
+        return (self.pending[key].place if key in self.pending else None) or _NEVER
+
+    @cached_property
+    def _reservations(self) -> dict[str, Entry]:
+        """By vcsd's rule, of what some node can take up: looked through once, for all that waits."""
+        able = [one.key for one in self.queue if not self._nobody_for(one.key)]
+        entries = [Entry(key, self._place(key), self.groups_of(key)) for key in able]
+        return reservations(entries, datetime.now(UTC), timedelta(seconds=self.context.config.fair_after))
 
     def groups_of(self, key: str) -> tuple[str, ...]:
         """What a run of the KEY takes."""
