@@ -60,3 +60,11 @@ def test_what_an_older_entry_has_reserved_is_waited_for(cell: Files) -> None:
     assert re.fullmatch(r"waits for group other, reserved for older, in the queue since \S+", reserved)
     assert f"; {reserved}\n" in cell.site.vcsctl("why", "younger").stdout
     assert service(cell, "next")["waits_for"] == "starts next", "what no node can start reserves nothing"
+
+
+def test_coalesced_is_what_a_run_stands_for_beside_its_own_entry(cell: Files) -> None:
+    shown = cell.site.vcsctl("status", "-o", "wide").stdout
+    header, *rows = shown[shown.index("  STATUS") :].splitlines()
+    column = header.index("COALESCED")
+    found = {row.split()[1]: row[column:].split()[0] for row in rows if row.startswith("  ")}
+    assert (found["each"], found["younger"], found["next"]) == ("-", "-", "1")

@@ -115,9 +115,9 @@ class Cells:
         return self._when(next(iter(self._overview.next_slots(line, self._now)), None))
 
     def _coalesced(self, line: Line) -> str:
-        """How many entries of the queue the next run serves at once."""
+        """How many entries of the queue the next run of each KEY serves beside the first."""
         waiting = self._overview.waiting(line.name)
-        count = sum(len(one.requests) + bool(one.slots_first) for one in waiting)
+        count = sum(len(one.requests) + bool(one.slots_first) - 1 for one in waiting)
         return str(count) if count else "-"
 
 
