@@ -68,3 +68,12 @@ def test_coalesced_is_what_a_run_stands_for_beside_its_own_entry(cell: Files) ->
     column = header.index("COALESCED")
     found = {row.split()[1]: row[column:].split()[0] for row in rows if row.startswith("  ")}
     assert (found["each"], found["younger"], found["next"]) == ("-", "-", "1")
+
+
+def test_only_what_waits_is_coloured_so(cell: Files) -> None:
+    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(cell.site.root), "status", "misfit", "next"]
+    with Terminal([*command, "runs"], cell.site.environment, 200, 50) as shown:
+        assert shown.end() == 0
+    coloured = re.findall(r"\x1b\[33m([^\x1b]*)", shown.raw.decode())
+    assert len([text for text in coloured if text.startswith("since ")]) == 1
+    assert "-" not in [text.strip() for text in coloured]

@@ -74,7 +74,9 @@ class Cells:
 
     @staticmethod
     def _looks(line: Line, instances: Sequence[Instance]) -> dict[str, str]:
-        looks = {"STATUS": meaning(line, instances), "IN QUEUE": "waits"}
+        looks = {"STATUS": meaning(line, instances)}
+        if line.queued_since:
+            looks["IN QUEUE"] = "waits"
         if line.runs:
             looks["LAST RUN"] = "busy"
         elif line.last_run is not None and line.last_run.outcome in _LOOKS:
