@@ -81,6 +81,12 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
         (("status", "--output", "yaml"), "'yaml' is not one of 'table', 'wide', 'json'"),
         (("status", "--watch"), "--watch needs a terminal that can be redrawn"),
         (("status", "--watch", "-o", "json"), "--watch is for people"),
+        (("status", "calculator", "-o", "wide"), "--output wide is for a table; `vcsctl status calculator` shows all"),
+        (("status", "--interval", "1s"), "--interval is how often --watch looks; add --watch or leave it out"),
+        (("nodes", "-o", "json", "forget", "c"), "--output is for the table of all nodes; leave it out before forget"),
+        (("help", "status", "foo"), "vcsctl: vcsctl status has no command below it; `vcsctl help status` shows"),
+        (("help", "nodes", "frob"), "vcsctl: no such command 'frob'; `vcsctl nodes --help` lists the commands"),
+        (("help", "stats"), "vcsctl: no such command 'stats'; did you mean status?"),
         (("queue", "--output", "yaml"), "'yaml' is not one of 'table', 'json'"),
     ],
 )
