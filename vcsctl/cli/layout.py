@@ -159,7 +159,7 @@ def faint(text: str) -> Iterator[str]:
     yield from (paint("faint", line) for line in wrapped(text, terminal_columns()))
 
 
-def too_narrow(left_out: Sequence[str], command: str) -> Iterator[str]:
+def too_narrow(left_out: Sequence[str]) -> Iterator[str]:
     """What a reader cannot see is missing is said."""
     if left_out:
-        yield from faint(f"too narrow for {', '.join(left_out)}; `{command} | cat` shows all")
+        yield from faint(f"too narrow for {', '.join(left_out)}; through a pipe all is shown")

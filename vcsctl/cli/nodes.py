@@ -57,7 +57,7 @@ def _nodes(context: Context, output: str) -> None:
     found = shown_table(COLUMNS, rows)
     for text in found.lines:
         show(text)
-    for text in too_narrow(found.left_out, "vcsctl nodes"):
+    for text in too_narrow(found.left_out):
         show(text)
 
 

@@ -133,7 +133,7 @@ def table_lines(overview: Overview, lines: Sequence[Line], daemons: Daemons, *, 
             yield paint("strong", title)
             yield from found.lines
             yield ""
-    yield from too_narrow(list(left_out), f"vcsctl status{' -o wide' if wide else ''}")
+    yield from too_narrow(list(left_out))
     if any(line.notes for line in lines):
         yield from faint("* `vcsctl status NAME` says more")
 
@@ -149,7 +149,7 @@ def first_lines(problems: Sequence[str], overrides: Sequence[str]) -> Iterator[s
         for text in shown:
             yield from (paint(look, line) for line in wrapped(text, width))
         if len(shown) < len(texts):
-            yield paint(look, cut_line(f"and {len(texts) - len(shown)} more {what}; `vcsctl status | cat` shows all"))
+            yield paint(look, cut_line(f"and {len(texts) - len(shown)} more {what}; through a pipe all are shown"))
 
 
 def summary(lines: Sequence[Line], daemons: Daemons, problems: int) -> Iterator[str]:
