@@ -172,6 +172,13 @@ def test_what_hangs_is_given_up() -> None:
     assert done.stderr == "vcsctl: the shared directory did not answer within 0.2 s; see to its mount\n"
 
 
+def test_a_reader_that_is_killed_is_a_failure_that_says_so() -> None:
+    code = "import os\nfrom vcsctl.cli import context\ncontext.in_time(lambda: os.kill(os.getpid(), 9))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert done.stderr == "vcsctl: what read the shared directory was ended by SIGKILL; try again\n"
+    assert done.returncode == 1
+
+
 def test_what_takes_its_time_after_it_has_read_or_because_nobody_reads_it_is_not_given_up() -> None:
     text = "import sys, time\nfrom vcsctl.cli import context\ncontext.READ_PATIENCE_S = 0.2\n"
     later = f"{text}context.in_time(lambda: (lambda: (time.sleep(0.5), print('found'), sys.exit(3))))"
