@@ -46,8 +46,7 @@ ACTING = frozenset(
         "init",
         "reload",
         "doctor",
-        "drift",
     )
 )
 # What says nothing of services.
-ASIDE = frozenset(("completion", "schema", "man"))
+ASIDE = frozenset(("completion", "help"))

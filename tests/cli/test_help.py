@@ -13,6 +13,7 @@ import click
 import pytest
 
 from tests.terminals import Terminal, assert_screen
+from vcsctl import errors
 from vcsctl.cli.commands import COMMANDS, vcsctl
 from vcsctl.cli.helps import SECTIONS, by_section, examples
 from vcsctl.cli.manual import pages
@@ -87,6 +88,12 @@ def test_the_man_page_has_every_command_with_its_options(found: Found) -> None:
     part = page[start : page.index("\n.RE\n.P", start) if "\n.RE\n.P" in page[start:] else None] if found.name else page
     options = [one for one in found.parameters if isinstance(one, click.Option)]
     assert not [name for one in options for name in one.opts if name not in part]
+
+
+def test_the_man_page_has_every_exit_code() -> None:
+    part = PAGES["vcsctl.1"].partition(".SH EXIT STATUS")[2].partition(".SH")[0]
+    known = {value for value in vars(errors).values() if isinstance(value, int)}
+    assert {int(code) for code in re.findall(r"\\fB(\d+)\\fR", part)} == known
 
 
 @pytest.mark.parametrize("name", ["vcsctl.1", "vcsd.8"])

@@ -81,6 +81,12 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
         (("status", "--output", "yaml"), "'yaml' is not one of 'table', 'wide', 'json'"),
         (("status", "--watch"), "--watch needs a terminal that can be redrawn"),
         (("status", "--watch", "-o", "json"), "--watch is for people"),
+        (("status", "calculator", "-o", "wide"), "--output wide is for a table; `vcsctl status calculator` shows all"),
+        (("status", "--interval", "1s"), "--interval is how often --watch looks; add --watch or leave it out"),
+        (("nodes", "-o", "json", "forget", "c"), "--output is for the table of all nodes; leave it out before forget"),
+        (("help", "status", "foo"), "vcsctl: vcsctl status has no command below it; `vcsctl help status` shows"),
+        (("help", "nodes", "frob"), "vcsctl: no such command 'frob'; `vcsctl nodes --help` lists the commands"),
+        (("help", "stats"), "vcsctl: no such command 'stats'; did you mean status?"),
         (("queue", "--output", "yaml"), "'yaml' is not one of 'table', 'json'"),
     ],
 )
@@ -164,6 +170,13 @@ def test_what_hangs_is_given_up() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 75
     assert done.stderr == "vcsctl: the shared directory did not answer within 0.2 s; see to its mount\n"
+
+
+def test_a_reader_that_is_killed_is_a_failure_that_says_so() -> None:
+    code = "import os\nfrom vcsctl.cli import context\ncontext.in_time(lambda: os.kill(os.getpid(), 9))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert done.stderr == "vcsctl: what read the shared directory was ended by SIGKILL; try again\n"
+    assert done.returncode == 1
 
 
 def test_what_takes_its_time_after_it_has_read_or_because_nobody_reads_it_is_not_given_up() -> None:

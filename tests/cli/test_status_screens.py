@@ -136,6 +136,8 @@ def test_colours_are_for_a_terminal_whose_user_wants_them(cell: Files) -> None:
         ascii_only.end()
     assert ascii_only.text.startswith("problem:")
     assert "\nx backup\n" in ascii_only.text
+    assert "\\u" not in ascii_only.text
+    assert any(line.startswith("  long") and line.endswith("...") for line in ascii_only.text.splitlines())
 
 
 CHOICES = [

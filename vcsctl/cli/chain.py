@@ -19,9 +19,7 @@ from vcsctl.cli.targets import places
 from vcsctl.domain.calendar import next_slot
 from vcsctl.domain.decision import Decision, KeyView, Start, Wait
 from vcsctl.domain.explain import next_step
-from vcsctl.domain.holder import Holder
-from vcsctl.domain.nodes import Entry
-from vcsctl.domain.reconcile import arrange, decide
+from vcsctl.domain.reconcile import decide
 from vcsctl.domain.run import CAUSES, Claim, Dropped, is_lock, to_text
 from vcsctl.errors import StorageError
 from vcsctl.store import history, state
@@ -162,23 +160,7 @@ class KeyChain:
         decision = self.decision
         if not isinstance(decision, Start | Wait):
             return decision.why
-        blocked = self.overview.waits_for(self.key)
-        if isinstance(decision, Start) and not self.in_the_way and not self.unable:
-            (arranged,) = (one for one in self._arranged(decision) if one.key == self.key)
-            blocked = arranged.why if isinstance(arranged, Wait) else blocked
-        return "; ".join(dict.fromkeys((decision.why, blocked)))
-
-    def _arranged(self, decision: Start) -> list[Decision]:
-        """With what else waits: an older entry may have reserved a group."""
-        others = [one for one in self.overview.queue if one.key != self.key and one.place]
-        entries = [Entry(one.key, one.place, self.overview.groups_of(one.key)) for one in others if one.place]
-        able = [entry for entry in entries if self.overview.waits_for(entry.key) == "starts next"]
-        held = {
-            group: Holder(run.value.run_id, run.value.node)
-            for run in self.overview.running.values()
-            for group in {*run.value.groups, *self.context.catalogs.groups(run.value.service)}
-        }
-        return arrange([decision], held, self.now, timedelta(seconds=self.context.config.fair_after), able)
+        return "; ".join(dict.fromkeys((decision.why, self.overview.waits_for(self.key))))
 
     @cached_property
     def unable(self) -> list[str]:

@@ -6,6 +6,7 @@ import gc
 import getpass
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from vcsctl.cli.cell_nodes import CellNode, read_nodes, unknown_node
 from vcsctl.cli.hints import likely
 from vcsctl.config import Config, load_config
 from vcsctl.domain.run import to_text
-from vcsctl.errors import TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
+from vcsctl.errors import FAILED, TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
 from vcsctl.places import Places, places
 from vcsctl.store import local_cell
 from vcsctl.store.cell import Cell, open_cell, read_cell
@@ -172,7 +173,10 @@ def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[
         )
         click.echo(text, err=True)
         code = TRY_AGAIN
-    code &= 0xFF
+    if code < 0:
+        text = f"vcsctl: what read the shared directory was ended by {signal.Signals(-code).name}; try again"
+        click.echo(text, err=True)
+        code = FAILED
     if code == TRY_AGAIN:
         otherwise()
         sys.stdout.flush()

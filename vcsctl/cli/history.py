@@ -159,7 +159,7 @@ def _show_table(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> No
     if not cells:
         return
     found = shown_table(columns, [layout.Row(one) for one in cells])
-    for text in (*found.lines, *too_narrow(found.left_out, "vcsctl history NAME")):
+    for text in (*found.lines, *too_narrow(found.left_out)):
         show(text)
 
 

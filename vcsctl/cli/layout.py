@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from vcsctl.cli.tables import printable, table
 from vcsctl.cli.terminal import columns as terminal_columns
-from vcsctl.cli.terminal import paint
+from vcsctl.cli.terminal import has_signs, paint
 
 GAP = 2
 _NOTHING = ("", "-")
@@ -125,13 +125,15 @@ def width_of(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """What does not fit ends with …"""
+    """What does not fit ends with …, or with ... where the terminal knows no such character."""
     if width_of(text) <= width:
         return text
-    kept = text[: max(0, width - 1)]
-    while kept and width_of(kept) > width - 1:
+    end = "…" if has_signs() else "..."[: max(1, width)]
+    room = max(0, width - len(end))
+    kept = text[:room]
+    while kept and width_of(kept) > room:
         kept = kept[:-1]
-    return f"{kept.rstrip()}…"
+    return f"{kept.rstrip()}{end}"
 
 
 def cut_line(text: str) -> str:
@@ -157,7 +159,7 @@ def faint(text: str) -> Iterator[str]:
     yield from (paint("faint", line) for line in wrapped(text, terminal_columns()))
 
 
-def too_narrow(left_out: Sequence[str], command: str) -> Iterator[str]:
+def too_narrow(left_out: Sequence[str]) -> Iterator[str]:
     """What a reader cannot see is missing is said."""
     if left_out:
-        yield from faint(f"too narrow for {', '.join(left_out)}; `{command} | cat` shows all")
+        yield from faint(f"too narrow for {', '.join(left_out)}; through a pipe all is shown")

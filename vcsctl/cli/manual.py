@@ -23,15 +23,34 @@ from vcsctl import __version__
 from vcsctl.cli.completion import script
 from vcsctl.cli.helps import by_section, examples
 from vcsctl.cli.tree import Found, tree
+from vcsctl.errors import (
+    CANNOT_START,
+    EXPIRED,
+    FAILED,
+    LOST,
+    NOT_RUNNING,
+    OK,
+    REFUSED,
+    SKIPPED,
+    TIMED_OUT,
+    TRY_AGAIN,
+    UNKNOWN_UNIT,
+    USAGE,
+)
 
 _EXIT_CODES = (
-    ("0", "ok"),
-    ("1", "failed"),
-    ("2", "bad usage or invalid file"),
-    ("3", "not running"),
-    ("4", "unknown service or node"),
-    ("5", "refused"),
-    ("75", "the storage cannot be used now: try again"),
+    (OK, "ok"),
+    (FAILED, "failed"),
+    (USAGE, "bad usage or invalid file"),
+    (NOT_RUNNING, "not running"),
+    (UNKNOWN_UNIT, "unknown service or node"),
+    (REFUSED, "refused"),
+    (TRY_AGAIN, "the storage cannot be used now: try again"),
+    (EXPIRED, "run --wait: it could not start in time"),
+    (SKIPPED, "run --wait: cancelled, or taken out of the queue otherwise"),
+    (LOST, "run --wait: nobody knows how it ended"),
+    (TIMED_OUT, "run --wait: its timeout ended it"),
+    (CANNOT_START, "run --wait: it could not be executed"),
 )
 _ENVIRONMENT = (
     ("VCS_ROOT", "Moves every path under this directory, as --root does."),
@@ -73,7 +92,7 @@ def _vcsctl() -> Iterator[str]:
         for number, found in enumerate(these):
             yield from ([".PP"] if number else [])
             yield from _command(found)
-    yield from _table(".SH EXIT STATUS", _EXIT_CODES)
+    yield from _table(".SH EXIT STATUS", [(str(code), text) for code, text in _EXIT_CODES])
     yield from _table(".SH ENVIRONMENT", _ENVIRONMENT)
     yield from _table(".SH FILES", _FILES)
     yield from (".SH SEE ALSO", ".BR vcsd (8)")

@@ -42,6 +42,8 @@ def nodes(ctx: click.Context, output: str) -> None:
     """
     if ctx.invoked_subcommand is None:
         in_time(lambda: _nodes(ctx.obj, output))
+    elif output == "json":
+        raise UsageError(f"--output is for the table of all nodes; leave it out before {ctx.invoked_subcommand}")
 
 
 def _nodes(context: Context, output: str) -> None:
@@ -55,7 +57,7 @@ def _nodes(context: Context, output: str) -> None:
     found = shown_table(COLUMNS, rows)
     for text in found.lines:
         show(text)
-    for text in too_narrow(found.left_out, "vcsctl nodes"):
+    for text in too_narrow(found.left_out):
         show(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from vcsctl.cli.context import Context
 from vcsctl.cli.daemons import Daemons
 from vcsctl.cli.tables import local, value_text
 from vcsctl.domain.history import Row
-from vcsctl.domain.holder import Holder, waits_for_group
+from vcsctl.domain.holder import Holder, reservations, reserver, waits_for_group, waits_for_reserved
+from vcsctl.domain.nodes import Entry
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import LOCK, Claim, is_lock, service_of
 from vcsctl.errors import RefusedError
@@ -95,15 +96,37 @@ class Overview:
         """The sentence of vcsd's log, from the same facts."""
         if key in self.running:
             return f"its own run {self.running[key].value.run_id} is not over"
-        service = service_of(key)
         for group in self.groups_of(key):
             for claim in self.running.values():
                 if self.holds(claim.value, group):
                     return waits_for_group(group, Holder(claim.value.run_id, claim.value.node)).why
+        return self._nobody_for(key) or self._reserved(key) or "starts next"
+
+    def _nobody_for(self, key: str) -> str:
+        """Why no node can take it up at present; empty when one can, or the `vcsctl lock` that waits for it."""
         if is_lock(key):
-            return "starts next"
-        plain = (self.context.published.units.get(service) or {}).get("plain") or {}
-        return why_none_can(key, plain, self.context.nodes.values()) or "starts next"
+            return ""
+        plain = (self.context.published.units.get(service_of(key)) or {}).get("plain") or {}
+        return why_none_can(key, plain, self.context.nodes.values())
+
+    def _reserved(self, key: str) -> str:
+        """For whom one of its groups is kept; empty when none is."""
+        for group in sorted(self.groups_of(key)):
+            by = self._reservations.get(group)
+            if by is not None and by.key != key and (by.place, by.key) < (self._place(key), key):
+                return waits_for_reserved(group, reserver(by.key, by.place)).why
+        return ""
+
+    def _place(self, key: str) -> datetime:
+        """What has not entered the queue comes last."""
+        return (self.pending[key].place if key in self.pending else None) or _NEVER
+
+    @cached_property
+    def _reservations(self) -> dict[str, Entry]:
+        """By vcsd's rule, of what some node can take up: looked through once, for all that waits."""
+        able = [one.key for one in self.queue if not self._nobody_for(one.key)]
+        entries = [Entry(key, self._place(key), self.groups_of(key)) for key in able]
+        return reservations(entries, datetime.now(UTC), timedelta(seconds=self.context.config.fair_after))
 
     def groups_of(self, key: str) -> tuple[str, ...]:
         """What a run of the KEY takes."""
@@ -189,13 +212,11 @@ class Overview:
 
     def line(self, name: str, row: dict[str, Any]) -> Line:
         plain: dict[str, Any] = dict(row["plain"] or {})
-        notes = []
+        notes = list[str]()
         override, changed = self.overrides.get(name), dict[str, FieldOverride]()
         if override is not None and row["plain"] is not None:
-            changed = self._in_force(override, plain)
+            changed, notes = self._counting(name, override)
             plain |= {key: one.value for key, one in changed.items()}
-            notes += [f"override: {override_text(key, one)}" for key, one in changed.items()]
-            notes += outdated_notes(name, override.fields.keys() - changed.keys())
         allowed = tuple(plain.get("nodes", ()))
         if allowed and not any(node.is_allowed(allowed) for node in self.context.nodes.values()):
             notes.append(f"no known node may run it (allowed: {', '.join(allowed)})")
@@ -230,9 +251,15 @@ class Overview:
             changed,
         )
 
-    def _in_force(self, override: Override, plain: dict[str, Any]) -> dict[str, FieldOverride]:
-        declared = {"enabled": True, "align": 0 if plain.get("schedule") == "periodical" else None, **plain}
-        return {key: changed for key, changed in override.fields.items() if declared.get(key) == changed.declared_then}
+    def _counting(self, name: str, override: Override) -> tuple[dict[str, FieldOverride], list[str]]:
+        """What of it counts, and what is to be said of it."""
+        from vcsctl.domain.effective import fitting, in_force  # here: most services have none, and need no unit
+
+        unit = self.context.unit(name)
+        found, (_, unfit) = in_force(override, unit), fitting(unit, override)
+        notes = [unfit] if unfit else [f"override: {override_text(key, one)}" for key, one in found.items()]
+        notes += outdated_notes(name, override.fields.keys() - found.keys())
+        return {} if unfit else found, notes
 
     def next_slots(self, line: Line, after: datetime, count: int = 1) -> list[datetime]:
         """Its next slots; none of what is not enabled or has none."""
@@ -252,12 +279,6 @@ class Overview:
         if line.status != "enabled" or line.kind not in ("periodical", "fixed-time"):
             return None
         plain, zone = line.plain, self.context.published.timezone
-        if line.overrides:  # which may not fit any more, and then do not count
-            from vcsctl.domain.effective import fitting
-            from vcsctl.domain.unit import Daemon, schedule_of
-
-            unit, _ = fitting(self.context.unit(line.name), self.overrides[line.name])
-            return None if isinstance(unit, Daemon) else schedule_of(unit, zone)
         zone = plain.get("timezone") or zone
         if line.kind == "periodical":
             return EveryMinutes(plain["period"], plain.get("align", 0), zone)

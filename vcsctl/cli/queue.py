@@ -47,7 +47,7 @@ def _queue(context: Context, output: str) -> None:
     if entries:
         cells = [Row((key, _since(place), ", ".join(what), why)) for key, place, what, why in entries]
         found = shown_table(_COLUMNS, cells)
-        for text in (*found.lines, *too_narrow(found.left_out, "vcsctl queue")):
+        for text in (*found.lines, *too_narrow(found.left_out)):
             show(text)
 
 

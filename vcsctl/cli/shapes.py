@@ -16,7 +16,7 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('--group', 'group'), 'group', 1, False, 'Those in this run group.'),
         (('--node', 'node'), 'node', 1, False, 'Those that may run on this node; with the above, what is so there.'),
         (('-w', '--watch', 'watch'), '', 0, False, 'Show it again and again; q or Ctrl-C ends it.'),
-        (('--interval', 'interval'), '', 1, False, 'How often to look with --watch.'),
+        (('--interval', 'interval'), '', 1, False, 'How often to look with --watch; default 2s.'),
         (('-o', '--output', 'output'), ('table', 'wide', 'json'), 1, False, 'Form of the answer.'),
     )),
     'queue': ('Show what waits, since when and for what.', (

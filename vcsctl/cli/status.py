@@ -30,17 +30,21 @@ from vcsctl.runners.leftovers import log_path_of_daemon
 @click.option("--group", metavar="GROUP", help="Those in this run group.")
 @click.option("--node", metavar="NODE", help="Those that may run on this node; with the above, what is so there.")
 @click.option("-w", "--watch", is_flag=True, help="Show it again and again; q or Ctrl-C ends it.")
-@click.option("--interval", default="2s", show_default=True, metavar="TIME", help="How often to look with --watch.")
+@click.option("--interval", metavar="TIME", help="How often to look with --watch; default 2s.")
 @click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "json"]), default="table", help="Form of the answer."
 )
 @click.pass_obj
-def status(context: Context, /, watch: bool, interval: str, output: str, **wanted: Any) -> None:
+def status(context: Context, /, watch: bool, interval: str | None, output: str, **wanted: Any) -> None:
     """Show all services, those that are chosen, or all that is known of one.
 
     Example: vcsctl status 'rates-*' --failed
     """
     selection = Selection(**wanted)
+    if interval is not None and not watch:
+        raise UsageError("--interval is how often --watch looks; add --watch or leave it out")
+    if output == "wide" and selection.only is not None:
+        raise UsageError(f"--output wide is for a table; `vcsctl status {selection.only}` shows all of one service")
     if not watch:
         in_time(
             lambda: _status(context, selection, output, frame=False),
@@ -51,7 +55,7 @@ def status(context: Context, /, watch: bool, interval: str, output: str, **wante
 
     if output == "json":
         raise UsageError("--watch is for people; leave out --output json, or ask again and again")
-    every_s = seconds_between(interval)
+    every_s = seconds_between("2s" if interval is None else interval)
     watch_it("vcsctl status", lambda: _status(context, selection, output, frame=True), every_s)
 
 

@@ -74,7 +74,9 @@ class Cells:
 
     @staticmethod
     def _looks(line: Line, instances: Sequence[Instance]) -> dict[str, str]:
-        looks = {"STATUS": meaning(line, instances), "IN QUEUE": "waits"}
+        looks = {"STATUS": meaning(line, instances)}
+        if line.queued_since:
+            looks["IN QUEUE"] = "waits"
         if line.runs:
             looks["LAST RUN"] = "busy"
         elif line.last_run is not None and line.last_run.outcome in _LOOKS:
@@ -115,9 +117,9 @@ class Cells:
         return self._when(next(iter(self._overview.next_slots(line, self._now)), None))
 
     def _coalesced(self, line: Line) -> str:
-        """How many entries of the queue the next run serves at once."""
+        """How many entries of the queue the next run of each KEY serves beside the first."""
         waiting = self._overview.waiting(line.name)
-        count = sum(len(one.requests) + bool(one.slots_first) for one in waiting)
+        count = sum(len(one.requests) + bool(one.slots_first) - 1 for one in waiting)
         return str(count) if count else "-"
 
 
@@ -131,7 +133,7 @@ def table_lines(overview: Overview, lines: Sequence[Line], daemons: Daemons, *, 
             yield paint("strong", title)
             yield from found.lines
             yield ""
-    yield from too_narrow(list(left_out), f"vcsctl status{' -o wide' if wide else ''}")
+    yield from too_narrow(list(left_out))
     if any(line.notes for line in lines):
         yield from faint("* `vcsctl status NAME` says more")
 
@@ -147,7 +149,7 @@ def first_lines(problems: Sequence[str], overrides: Sequence[str]) -> Iterator[s
         for text in shown:
             yield from (paint(look, line) for line in wrapped(text, width))
         if len(shown) < len(texts):
-            yield paint(look, cut_line(f"and {len(texts) - len(shown)} more {what}; `vcsctl status | cat` shows all"))
+            yield paint(look, cut_line(f"and {len(texts) - len(shown)} more {what}; through a pipe all are shown"))
 
 
 def summary(lines: Sequence[Line], daemons: Daemons, problems: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from vcsctl.domain.calendar import Schedule, count_between, next_slot, previous_slot
 from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait, Waiter
-from vcsctl.domain.holder import Blocked, Holder, waits_for_group
+from vcsctl.domain.holder import Blocked, Holder, reserver, waits_for_group, waits_for_reserved
 from vcsctl.domain.keep_up import is_daemons, keep_up
 from vcsctl.domain.nodes import Entry
 from vcsctl.domain.run import CAUSES, Claim, Dropped, Trigger, to_text
@@ -278,7 +278,7 @@ def arrange(
             enters, patient = entry.enters_queue, entry.patient
             arranged.append(Wait(entry.key, blocked.why, entry.place, enters, blocked.run, patient))
         if now - entry.place > fair_after:
-            waiting = Holder(f"{entry.key}, in the queue since {to_text(entry.place)}")
+            waiting = reserver(entry.key, entry.place)
             reserved.update((group, waiting) for group in entry.groups if group not in reserved)
     return arranged
 
@@ -289,5 +289,5 @@ def _blocked(start: Start, taken: Mapping[str, Holder], reserved: Mapping[str, H
             return waits_for_group(group, taken[group])
     for group in sorted(start.groups):
         if group in reserved:
-            return Blocked(f"waits for group {group}, reserved for {reserved[group]}")
+            return waits_for_reserved(group, reserved[group])
     return None

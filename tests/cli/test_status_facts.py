@@ -1,0 +1,79 @@
+"""What `status` says where it is not as it seems: overrides that do not fit, reservations, several KEYs of one service."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from disks import NOW, Files
+from terminals import Terminal
+
+from vcsctl.domain.unit import from_plain
+
+
+def timed(name: str, **more: Any) -> Any:
+    return from_plain({"schedule": "periodical", "name": name, "period": 5, "exec": ["/bin/true"], **more})
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """`older` waits for what `runs` holds, and has kept `other` for itself for long."""
+    units = (
+        timed("misfit"),
+        timed("runs", groups=["held"]),
+        timed("older", groups=["held", "other"]),
+        timed("younger", groups=["other"]),
+        timed("nowhere", groups=["free"], nodes=["d"]),
+        timed("next", groups=["free"]),
+        timed("each", run_on="each", nodes=["a", "b"]),
+    )
+    made = Files(tmp_path_factory.mktemp("cell"), *units, environment={"LC_ALL": "C.UTF-8"})
+    made.overridden("misfit", "align", 7, 0)
+    made.runs("runs", "b", 1, ("held",))
+    for name, minutes in (("older", 40), ("nowhere", 40), ("younger", 1), ("next", 1), ("each@a", 1), ("each@b", 1)):
+        made.waits(name, NOW - timedelta(minutes=minutes))
+    made.waits("next", NOW, "r0000000002")
+    return made
+
+
+def service(cell: Files, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(cell.site.vcsctl("status", name, "-o", "json").stdout)["services"][0]
+    return found
+
+
+def test_an_override_that_does_not_fit_is_told_and_does_not_count(cell: Files) -> None:
+    misfit = service(cell, "misfit")
+    assert (misfit["schedule"], misfit["overrides"]) == ("every 5 min", {})
+    (note,) = misfit["notes"]
+    assert note.startswith("the override of misfit is left out: must be less than the period (5), not 7")
+    assert "at minutes 00, 05, 10, ..." in cell.shown("status", "misfit")
+    assert "override: misfit" not in cell.shown("status")
+
+
+def test_what_an_older_entry_has_reserved_is_waited_for(cell: Files) -> None:
+    assert service(cell, "older")["waits_for"] == "waits for group held, held by runs.1 on b"
+    reserved = service(cell, "younger")["waits_for"]
+    assert re.fullmatch(r"waits for group other, reserved for older, in the queue since \S+", reserved)
+    assert f"; {reserved}\n" in cell.site.vcsctl("why", "younger").stdout
+    assert service(cell, "next")["waits_for"] == "starts next", "what no node can start reserves nothing"
+
+
+def test_coalesced_is_what_a_run_stands_for_beside_its_own_entry(cell: Files) -> None:
+    shown = cell.site.vcsctl("status", "-o", "wide").stdout
+    header, *rows = shown[shown.index("  STATUS") :].splitlines()
+    column = header.index("COALESCED")
+    found = {row.split()[1]: row[column:].split()[0] for row in rows if row.startswith("  ")}
+    assert (found["each"], found["younger"], found["next"]) == ("-", "-", "1")
+
+
+def test_only_what_waits_is_coloured_so(cell: Files) -> None:
+    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(cell.site.root), "status", "misfit", "next"]
+    with Terminal([*command, "runs"], cell.site.environment, 200, 50) as shown:
+        assert shown.end() == 0
+    coloured = re.findall(r"\x1b\[33m([^\x1b]*)", shown.raw.decode())
+    assert len([text for text in coloured if text.startswith("since ")]) == 1
+    assert "-" not in [text.strip() for text in coloured]
