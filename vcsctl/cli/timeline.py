@@ -218,6 +218,7 @@ def _plain(span: Span) -> dict[str, Any]:
         "due": to_text(span.due),
         "start": text(span.start),
         "end": text(span.end),
+        "last_slot": text(span.last),
         "slots": span.count,
         "run": span.run or None,
         "node": span.node or None,
