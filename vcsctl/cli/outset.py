@@ -18,7 +18,7 @@ from vcsctl.cli.hints import likely
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.targets import Place, places
 from vcsctl.domain.decision import KeyView
-from vcsctl.domain.effective import fitting
+from vcsctl.domain.effective import RETIMING, fitting, in_force
 from vcsctl.domain.forecast import Live, Outset, at_rest, held_for_good
 from vcsctl.domain.run import service_of
 from vcsctl.domain.unit import Daemon, FixedTime, Periodical, TimedUnit, Unit
@@ -77,6 +77,9 @@ class Gathered:
     lasting: dict[str, Lasting] = field(default_factory=dict)
     never: dict[str, str] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
+    retimed: set[str] = field(
+        default_factory=set
+    )  # an operator has changed when they run: files alone do not move them
     kept: list[KeyView] = field(default_factory=list)  # of daemons that hold groups
 
     @property
@@ -111,9 +114,12 @@ def gather(
         if row["plain"] is None:
             found.never[name] = "its unit file is broken"
             continue
-        unit, _ = fitting(context.unit(name), overview.overrides.get(name))
+        declared, override = context.unit(name), overview.overrides.get(name)
+        unit, _ = fitting(declared, override)
         if unit.enabled or everything:
             _add(found, context, replace(unit, enabled=True), everything=everything)
+        if name in found.units and in_force(override, declared).keys() & RETIMING - {"enabled"}:
+            found.retimed.add(name)
     return found
 
 
