@@ -14,6 +14,7 @@ import click
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hints import likely
 from vcsctl.cli.overview import Overview
+from vcsctl.cli.tables import listed
 from vcsctl.cli.terminal import columns
 from vcsctl.domain.run import service_of, to_text
 from vcsctl.errors import UnknownUnitError, UsageError
@@ -100,9 +101,13 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
     overview = Overview(context)
     names = _names(context, asked)
     groups = cache(overview.groups_of)
-    spans: list[Span] = []
+    spans, strays = list[Span](), set[str]()
     if window.begin < window.now:
         spans += of_rows(history.read_since(context.paths, names, window.begin), groups)
+        if not asked.patterns:
+            others = sorted(set(history.services(context.paths)) - context.published.units.keys())
+            spans += of_rows(history.read_since(context.paths, others, window.begin), lambda _: ())
+            strays = {span.service for span in spans if span.service in others and window.shows(span)}
     over = {span.run for span in spans}
     for run in overview.running.values():
         if run.value.run_id in over:
@@ -124,7 +129,8 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
 
     def draw(found: Iterable[Span], assumed: Sequence[str] = ()) -> None:
         shown = sorted(filter(wanted, found), key=lambda span: (span.due, span.key))
-        _draw(shown, keys, window, asked, assumed)
+        told = [f"in no group here, as theirs are not on record: {listed(sorted(strays))}"] if strays else []
+        _draw(shown, keys, window, asked, [*told, *assumed])
 
     if window.until <= window.now:
         return lambda: draw(spans)
