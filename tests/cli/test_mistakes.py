@@ -81,6 +81,11 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
         (("status", "--output", "yaml"), "'yaml' is not one of 'table', 'wide', 'json'"),
         (("status", "--watch"), "--watch needs a terminal that can be redrawn"),
         (("status", "--watch", "-o", "json"), "--watch is for people"),
+        *(
+            ((command, "--hours", hours), f"--hours: {hours} is not from a minute (0.017) to 744")
+            for command in ("timeline", "simulate", "advise")
+            for hours in ("nan", "inf", "1e-12", "745", "-1")
+        ),
         (("queue", "--output", "yaml"), "'yaml' is not one of 'table', 'json'"),
     ],
 )

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
-from vcsctl.cli.outset import Gathered, all_option, durations_option, gather, hours_option
+from vcsctl.cli.hours import hours_option
+from vcsctl.cli.outset import Gathered, all_option, durations_option, gather
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.progress import progress
 from vcsctl.cli.simulate import notes
@@ -22,7 +23,7 @@ from vcsctl.domain.unit import FixedTime, Periodical
 
 
 @click.command()
-@hours_option
+@hours_option(24.0)
 @durations_option
 @all_option
 @output_option

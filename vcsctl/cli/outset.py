@@ -32,9 +32,6 @@ _MOST_RUNS = 100  # enough for their spread, and young enough to be like the nex
 _YEARS = range(1970, 3000)  # beyond, a typo is likelier than a wish
 _LOOK_BACK = 1000  # rows: where so many hold no run that went well, older ones tell nothing of today
 
-hours_option = click.option(
-    "--hours", type=click.FloatRange(0, 24 * 31, min_open=True), default=24.0, show_default=True, help="For how long."
-)
 durations_option = click.option(
     "--duration", "given", metavar="NAME=TIME", multiple=True, help="What a run of NAME lasts, for example 90s."
 )

@@ -57,7 +57,7 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
     )),
     'timeline': ('Show the coming or past hours as a chart.', (
         (('patterns',), '', -1, False, ''),
-        (('--hours', 'hours'), '', 1, False, 'For how long.'),
+        (('--hours', 'hours'), '', 1, False, 'For how long, at most 744.'),
         (('-p', '--past', 'past'), '', 0, False, 'The hours before now, or before --from.'),
         (('--from', 'start'), '', 1, False, 'From this instant on, for example 2026-03-29T01:00.'),
         (('--group', 'group'), 'group', 1, False, 'Only this run group.'),
@@ -65,14 +65,14 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
     'simulate': ('Foresee the waits of the coming hours.', (
-        (('--hours', 'hours'), '', 1, False, 'For how long.'),
+        (('--hours', 'hours'), '', 1, False, 'For how long, at most 744.'),
         (('--from', 'begin'), '', 1, False, 'From this instant on, with nothing running or waiting then.'),
         (('--duration', 'given'), '', 1, True, 'What a run of NAME lasts, for example 90s.'),
         (('--all', 'everything'), '', 0, False, 'As if every service were enabled and its program there.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
     'advise': ('Propose align values with which services wait less.', (
-        (('--hours', 'hours'), '', 1, False, 'For how long.'),
+        (('--hours', 'hours'), '', 1, False, 'For how long, at most 744.'),
         (('--duration', 'given'), '', 1, True, 'What a run of NAME lasts, for example 90s.'),
         (('--all', 'everything'), '', 0, False, 'As if every service were enabled and its program there.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),

@@ -13,6 +13,7 @@ import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hints import likely
+from vcsctl.cli.hours import hours_option
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import listed
 from vcsctl.cli.terminal import columns
@@ -36,9 +37,7 @@ class _Asked:
 
 @click.command()
 @click.argument("patterns", metavar="[NAME|GLOB]...", nargs=-1)
-@click.option(
-    "--hours", type=click.FloatRange(0, 24 * 31, min_open=True), default=8.0, show_default=True, help="For how long."
-)
+@hours_option(8.0)
 @click.option("-p", "--past", is_flag=True, help="The hours before now, or before --from.")
 @click.option("--from", "start", metavar="TIME", help="From this instant on, for example 2026-03-29T01:00.")
 @click.option("--group", metavar="GROUP", help="Only this run group.")
