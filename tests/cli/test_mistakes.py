@@ -86,6 +86,13 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
             for command in ("timeline", "simulate", "advise")
             for hours in ("nan", "inf", "1e-12", "745", "-1")
         ),
+        *(
+            ((*command, "--from", ""), "--from: cannot read ''; write for example 2026-03-29T01:00")
+            for command in (("timeline",), ("simulate",), ("calendar", "5/2"))
+        ),
+        (("calendar", "04:05", "--timezone", ""), "--timezone: "),
+        (("calendar", "04:05", "--days", ""), "--days: "),
+        (("timeline", "--html", "page.html", "-o", "json"), "--html and --output json are two answers; choose one"),
         (("queue", "--output", "yaml"), "'yaml' is not one of 'table', 'json'"),
     ],
 )

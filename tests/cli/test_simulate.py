@@ -107,6 +107,8 @@ def test_what_can_never_start_is_told_with_its_reason(shared: Site) -> None:
 def test_wishes_that_cannot_be_read_are_refused(shared: Site) -> None:
     refused = shared.vcsctl("simulate", "--duration", "mial=3s")
     assert (refused.returncode, refused.stderr) == (4, "vcsctl: unknown service mial; did you mean mail?\n")
+    daemon = shared.vcsctl("advise", "--duration", "rates-daemon=5s")
+    assert (daemon.returncode, "--duration: rates-daemon is a daemon" in daemon.stderr) == (2, True)
     with pytest.raises(UsageError, match=r"--duration: cannot read 'mail'; write for example calculator=90s"):
         outset.durations_of(("mail",), UNITS)
     with pytest.raises(UsageError, match=r"--duration mail: "):

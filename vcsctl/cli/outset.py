@@ -113,6 +113,8 @@ def gather(
             continue
         declared, override = context.unit(name), overview.overrides.get(name)
         unit, _ = fitting(declared, override)
+        if isinstance(unit, Daemon) and name in found.lasting:
+            raise UsageError(f"--duration: {name} is a daemon: its runs have no end to foresee")
         if unit.enabled or everything:
             _add(found, context, replace(unit, enabled=True), everything=everything)
         if name in found.units and in_force(override, declared).keys() & RETIMING - {"enabled"}:
@@ -220,7 +222,7 @@ def _seen(overview: Overview, observer: Observer, rest: KeyView) -> KeyView:
 def start_of(text: str | None) -> datetime | None:
     """The instant that --from names; None where it is left out."""
     try:
-        instant = datetime.fromisoformat(text).astimezone(UTC) if text else None
+        instant = datetime.fromisoformat(text).astimezone(UTC) if text is not None else None
         if instant is not None and instant.year not in _YEARS:
             raise ValueError
         return instant

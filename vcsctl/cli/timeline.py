@@ -62,9 +62,11 @@ def timeline(
     line in each. Daemons are shown where they hold a group, or by name. Through a pipe it is a table.
     """
     now = datetime.now(UTC)
-    begin = (_instant(start) if start else now) - (timedelta(hours=hours) if past else timedelta(0))
+    if page is not None and output != "table":
+        raise UsageError("--html and --output json are two answers; choose one")
+    begin = (_instant(start) if start is not None else now) - (timedelta(hours=hours) if past else timedelta(0))
     window = _window(begin, begin + timedelta(hours=hours), now)
-    asked = _Asked(patterns, group, output, _page_path(page) if page else None)
+    asked = _Asked(patterns, group, output, _page_path(page) if page is not None else None)
     in_time(lambda: _timeline(context, window, asked))
 
 
