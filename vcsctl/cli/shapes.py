@@ -25,8 +25,8 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
     'history': ('Show the recorded outcomes of a service.', (
         (('name',), 'service', 1, False, ''),
         (('-n', '--lines', 'lines'), '', 1, False, 'How many rows; default 20, or all.'),
-        (('--outcome', 'outcome'), '', 1, False, 'Only: ok, failed, timeout, stopped, lost, missed, skipped.'),
-        (('--trigger', 'trigger'), '', 1, False, 'Only: schedule, manual, late, retry, daemon, none.'),
+        (('--outcome', 'outcome'), ('ok', 'failed', 'timeout', 'stopped', 'lost', 'missed', 'skipped'), 1, False, 'Only: ok, failed, timeout, stopped, lost, missed, skipped.'),
+        (('--trigger', 'trigger'), ('schedule', 'manual', 'late', 'retry', 'daemon', 'none'), 1, False, 'Only: schedule, manual, late, retry, daemon, none.'),
         (('--node', 'node'), 'node', 1, False, 'Only what this node ran or recorded.'),
         (('--since', 'since'), '', 1, False, 'Not before: 14:30, 2h, `3d ago`, ISO 8601. With it all rows are shown.'),
         (('--until', 'until'), '', 1, False, 'Not after.'),
@@ -56,7 +56,7 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
     'timeline': ('Show the coming or past hours as a chart.', (
-        (('patterns',), '', -1, False, ''),
+        (('patterns',), 'service', -1, False, ''),
         (('--hours', 'hours'), '', 1, False, 'For how long, at most 744.'),
         (('-p', '--past', 'past'), '', 0, False, 'The hours before now, or before --from.'),
         (('--from', 'start'), '', 1, False, 'From this instant on, for example 2026-03-29T01:00.'),
@@ -67,13 +67,13 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
     'simulate': ('Foresee the waits of the coming hours.', (
         (('--hours', 'hours'), '', 1, False, 'For how long, at most 744.'),
         (('--from', 'begin'), '', 1, False, 'From this instant on, with nothing running or waiting then.'),
-        (('--duration', 'given'), '', 1, True, 'What a run of NAME lasts, for example 90s.'),
+        (('--duration', 'given'), 'duration', 1, True, 'What a run of NAME lasts, for example 90s.'),
         (('--all', 'everything'), '', 0, False, 'As if every service were enabled and its program there.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
     'advise': ('Propose align values with which services wait less.', (
         (('--hours', 'hours'), '', 1, False, 'For how long, at most 744.'),
-        (('--duration', 'given'), '', 1, True, 'What a run of NAME lasts, for example 90s.'),
+        (('--duration', 'given'), 'duration', 1, True, 'What a run of NAME lasts, for example 90s.'),
         (('--all', 'everything'), '', 0, False, 'As if every service were enabled and its program there.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
