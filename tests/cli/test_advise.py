@@ -86,6 +86,15 @@ def test_a_run_is_kept_clear_of_another_that_takes_minutes() -> None:
     assert moved in ({"short": 9}, {"long": 1}), "one of the two moves, to the only place that is free of waits"
 
 
+def test_what_an_operator_retimed_stays_where_it_is() -> None:
+    found = gathered([job("long", 30, 0, "g"), job("short", 10, 0, "g")], long=500, short=30)
+    found.retimed.add("short")
+    _, after, moved = best_plan(found)
+    assert (after.wait_s, moved) == (0, {"long": 1})
+    found.retimed.add("long")
+    assert best_plan(found)[2] == {}
+
+
 def test_a_plan_is_the_same_whenever_it_is_asked_for() -> None:
     members = [Member(name, period, 0, 50.0, frozenset("g")) for name, period in (("a", 5), ("b", 10), ("c", 15))]
     assert list(plans(members, [245])) == list(plans(reversed(members), [245]))

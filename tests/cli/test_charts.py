@@ -175,6 +175,27 @@ def test_timeline_through_a_pipe_is_a_table_of_all(shared: Site) -> None:
     assert charger[6:11] == ["1m30s", "40m00s", "ok", "charger", "billing,rating"]
 
 
+def test_what_held_groups_that_are_not_on_record_is_shown_and_told(site: Site) -> None:
+    site.unit("rating", "schedule: periodical\nperiod: 60\nenabled: false\ngroups: [rating]\nexec: [/bin/true]\n")
+    site.start()
+    for key, name in (("lock@n1:1", "lock"), ("gone", "gone")):
+        start = FIRST + MINUTE
+        row = Row(
+            f"{key}.1", key, name, "ok", "exited", "exit code 0", start + 9 * MINUTE, NODE, "manual", started_at=start
+        )
+        history.append(Paths(str(site.shared)), NODE, [row], check=False)
+    done = site.vcsctl("timeline", *PAST, "--output", "json")
+    answer = json.loads(done.stdout)
+    assert {(span["key"], *span["groups"]) for span in answer["timeline"]} == {("lock@n1:1",), ("gone",)}
+    note = "in no group here, as theirs are not on record: gone, lock"
+    assert answer["notes"] == [note]
+    group = json.loads(site.vcsctl("timeline", *PAST, "--group", "rating", "--output", "json").stdout)
+    assert (group["timeline"], group["notes"]) == ([], [note])
+    named = json.loads(site.vcsctl("timeline", *PAST, "rating", "--output", "json").stdout)
+    assert (named["timeline"], named["notes"]) == ([], [])
+    assert screen(site, 80, "timeline", *PAST).splitlines()[-1] == note
+
+
 def test_timeline_of_some(shared: Site) -> None:
     def keys(*arguments: str) -> set[str]:
         answer = json.loads(shared.vcsctl("timeline", *PAST, *arguments, "--output", "json").stdout)

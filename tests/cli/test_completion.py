@@ -16,7 +16,7 @@ import pytest
 from sites import Site
 
 from tests.terminals import Terminal
-from vcsctl.cli import shaping
+from vcsctl.cli import shapes, shaping
 from vcsctl.store import nodes, records
 from vcsctl.store.nodes import NodeUnits
 from vcsctl.store.paths import Paths
@@ -98,6 +98,11 @@ def offered(site: Site, line: str, **more: str) -> list[str]:
         ("vcsctl status --output=j", ["json"]),
         ("vcsctl logs --fo", ["--follow"]),
         ("vcsctl completion z", ["zsh"]),
+        ("vcsctl timeline rep", ["report"]),
+        ("vcsctl simulate --duration backup", ["backup-all=", "backup="]),
+        ("vcsctl simulate --duration backup=", []),
+        ("vcsctl history backup --outcome st", ["stopped"]),
+        ("vcsctl history backup --trigger s", ["schedule"]),
         ("vcsctl nonsense ", []),
         ("vcsctl lock billing -- ca", ["ca"]),
     ],
@@ -141,6 +146,12 @@ def test_completion_loads_no_command(published: Site) -> None:
 
 def test_what_completion_knows_is_what_the_commands_take() -> None:
     assert Path(shaping.__file__).with_name("shapes.py").read_text() == shaping.written(), "make completion writes it"
+
+
+def test_every_argument_completes_something() -> None:
+    bare = {f"{command} {names[0]}" for command, (_, parameters) in shapes.SHAPES.items()
+            for names, kind, *_ in parameters if not names[0].startswith("-") and not kind}  # fmt: skip
+    assert bare == set(), "a kind for each in shaping.py"
 
 
 @pytest.fixture(params=SHELLS)

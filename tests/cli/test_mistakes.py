@@ -87,6 +87,18 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
         (("help", "status", "foo"), "vcsctl: vcsctl status has no command below it; `vcsctl help status` shows"),
         (("help", "nodes", "frob"), "vcsctl: no such command 'frob'; `vcsctl nodes --help` lists the commands"),
         (("help", "stats"), "vcsctl: no such command 'stats'; did you mean status?"),
+        *(
+            ((command, "--hours", hours), f"--hours: {hours} is not from a minute (0.017) to 744")
+            for command in ("timeline", "simulate", "advise")
+            for hours in ("nan", "inf", "1e-12", "745", "-1")
+        ),
+        *(
+            ((*command, "--from", ""), "--from: cannot read ''; write for example 2026-03-29T01:00")
+            for command in (("timeline",), ("simulate",), ("calendar", "5/2"))
+        ),
+        (("calendar", "04:05", "--timezone", ""), "--timezone: "),
+        (("calendar", "04:05", "--days", ""), "--days: "),
+        (("timeline", "--html", "page.html", "-o", "json"), "--html and --output json are two answers; choose one"),
         (("queue", "--output", "yaml"), "'yaml' is not one of 'table', 'json'"),
     ],
 )

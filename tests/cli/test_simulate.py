@@ -107,6 +107,8 @@ def test_what_can_never_start_is_told_with_its_reason(shared: Site) -> None:
 def test_wishes_that_cannot_be_read_are_refused(shared: Site) -> None:
     refused = shared.vcsctl("simulate", "--duration", "mial=3s")
     assert (refused.returncode, refused.stderr) == (4, "vcsctl: unknown service mial; did you mean mail?\n")
+    daemon = shared.vcsctl("advise", "--duration", "rates-daemon=5s")
+    assert (daemon.returncode, "--duration: rates-daemon is a daemon" in daemon.stderr) == (2, True)
     with pytest.raises(UsageError, match=r"--duration: cannot read 'mail'; write for example calculator=90s"):
         outset.durations_of(("mail",), UNITS)
     with pytest.raises(UsageError, match=r"--duration mail: "):
@@ -154,10 +156,13 @@ def test_the_drop_ins_of_advise_bring_what_it_says(site: Site) -> None:
     for name in ("calculator", "invoicing", "mail"):
         site.unit(name, UNITS[name])
     site.start()
+    site.vcsctl("set", "mail", "align=0", "period=20")
+    site.vcsctl("set", "calculator", "timeout=2m")
     text = site.vcsctl("advise", "--hours", "2", "--duration", "calculator=50s").stdout
     before, after = re.findall(r"# (?:before: |after:  )(.*)", text)
+    assert "# not moved, set by hand (see `vcsctl status NAME`): mail\n" in text
     assert before == "20m00s of waiting in all, 0 slots coalesced or missed, at most 3 starts in one minute"
-    assert after == "0.0s of waiting in all, 0 slots coalesced or missed, at most 2 starts in one minute"
+    assert after == "0.0s of waiting in all, 0 slots coalesced or missed, at most 1 starts in one minute"
     for path, content in re.findall(r"^# (etc/\S+)\n(.*)$", text, re.MULTILINE):
         file = site.root / path
         file.parent.mkdir(parents=True)

@@ -72,6 +72,20 @@ def test_what_a_run_said_stays_text() -> None:
     assert "&lt;img src=" in text
 
 
+def test_slots_missed_in_a_row_are_crossed_all_along_and_no_closer_than_can_be_told_apart() -> None:
+    row = Span("a", "a", (), "missed", BEGIN - 60 * MINUTE, last=BEGIN + 119 * MINUTE, count=180)
+    text = page(sections([row]), [row], WINDOW)
+    (path,) = [
+        attributes["d"] or ""
+        for tag, attributes in Tags(text).found
+        if (tag, attributes.get("class")) == ("path", "cross")
+    ][1:]
+    places = [float(x) for x in re.findall(r"M([0-9.]+)", path)]
+    assert 50 < len(places) < 110
+    assert places[-1] - places[0] > 1000
+    assert "for 180 slots" in text
+
+
 def test_many_runs_side_by_side_are_drawn_as_few() -> None:
     # One in 15 s for 50 minutes, of which a pixel has 7.
     day = Window(BEGIN, BEGIN + timedelta(days=2), BEGIN, BEGIN + timedelta(days=2))

@@ -149,6 +149,7 @@ def test_a_daemon_keeps_its_groups() -> None:
     found = forecast(Outset(views, {"a": [1.0]}, FAIR_AFTER, {"d": Live(NOON, None)}), NOON, NOON + timedelta(hours=1))
     assert not found.runs
     assert [entry.why for entry in found.waiting] == ["waits for group g, held by d.1"]
+    assert [group.share for group in figures.of_groups(found, [("g", "a")])] == [1.0]
 
 
 def test_it_says_how_far_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -35,6 +36,11 @@ def span(state: State, *at: float, key: str = "one", groups: tuple[str, ...] = (
     return Span(key, key, groups, state, due, start, end)
 
 
+def missed(first: float, last: float, count: int) -> Span:
+    """Slots in a row that no run stands for."""
+    return replace(span("missed", first), last=NOON + last * MINUTE, count=count)
+
+
 def test_a_key_in_two_groups_has_a_lane_in_each_and_those_in_none_come_last() -> None:
     found = sections(
         [
@@ -54,6 +60,8 @@ CELLS = [
     ("parts of cells", span("ok", 7.5, 11.25, 22.5), [Cell(0.25, 0.25), Cell(0.5, 0), Cell(), Cell()]),
     ("what failed, where it ended", span("failed", 0, 0, 16), [Cell(1), Cell(pytest.approx(1 / 15), is_bad=True), Cell(), Cell()]),
     ("missed", span("missed", 50), [Cell(), Cell(), Cell(), Cell(is_missed=True)]),
+    ("missed in a row", missed(0, 45, 4), [Cell(is_missed=True)] * 4),
+    ("missed in a row, far apart", missed(-60, 120, 4), [Cell(is_missed=True), Cell(), Cell(), Cell()]),
     ("no end in sight", span("running", -10, -5), [Cell(1), Cell(1), Cell(1), Cell(1)]),
     ("waits still", span("waiting", 30), [Cell(), Cell(), Cell(0, 1), Cell(0, 1)]),
     ("before and behind", span("ok", -30, -20, 90), [Cell(1), Cell(1), Cell(1), Cell(1)]),
@@ -73,6 +81,9 @@ def test_a_window_shows_what_touches_it() -> None:
     assert not HOUR.shows(span("ok", -100, -90, -1))
     assert not HOUR.shows(span("missed", -100))
     assert not HOUR.shows(span("planned", 60, 70, 80))
+    assert HOUR.shows(missed(-180, 45, 46))
+    assert not HOUR.shows(missed(-180, -1, 180))
+    assert not HOUR.shows(missed(-30, 90, 2)), "the one came before, the other one comes after"
 
 
 # zone, begin by UTC, hours, how many at most, what the wall clock shows at the marks
@@ -113,17 +124,19 @@ def test_only_neighbours_that_look_alike_become_one() -> None:
     found = merged(often, HOUR, MINUTE)
     assert [[one.due.minute for one in some] for some in found] == [[0, 1, 2], [3], [4, 5]]
     assert [len(some) for some in merged(often, HOUR, 0.4 * MINUTE)] == [1] * 6
+    rows = [missed(0, 10, 3), missed(10.5, 11, 2), missed(30, 30, 1)]
+    assert [len(some) for some in merged(rows, HOUR, 3 * MINUTE)] == [2, 1]
 
 
 def test_history_and_forecast_become_spans() -> None:
     run = Row("a.1", "a", "a", "ok", "exited", "", NOON + 5 * MINUTE, "n", "schedule", NOON, started_at=NOON + 2 * MINUTE,
               queue_wait_s=90.0)  # fmt: skip
-    missed = Row("a.2+1", "a", "a", "missed", "too-late", "late", NOON, "n", "schedule", NOON, count=3)
+    missed = Row("a.2+1", "a", "a", "missed", "too-late", "late", NOON, "n", "schedule", NOON, NOON + MINUTE, 3)
     skipped = Row("a.3+1", "a", "a", "skipped", "coalesced", "", NOON, "n")
     found = list(of_rows([run, missed, skipped], lambda name: (f"of-{name}",)))
-    assert [(one.state, one.due, one.start, one.end, one.count) for one in found] == [
-        ("ok", NOON + 0.5 * MINUTE, NOON + 2 * MINUTE, NOON + 5 * MINUTE, 1),
-        ("missed", NOON, None, None, 3),
+    assert [(one.state, one.due, one.start, one.end, one.last, one.count) for one in found] == [
+        ("ok", NOON + 0.5 * MINUTE, NOON + 2 * MINUTE, NOON + 5 * MINUTE, None, 1),
+        ("missed", NOON, None, None, NOON + MINUTE, 3),
     ]
     assert {one.groups for one in found} == {("of-a",)}
 
@@ -134,8 +147,13 @@ def test_history_and_forecast_become_spans() -> None:
             Planned("a", "a", ("g",), NOON, NOON - MINUTE, NOON - MINUTE, NOON + MINUTE),
             Planned("a", "a", ("g",), NOON, NOON, NOON + MINUTE, NOON + 2 * MINUTE, coalesced=2),
         ),
-        (Unstarted("b", "b", NOON, NOON, 1, "too-late", ""), Unstarted("b", "b", NOON, NOON, 1, "superseded", "")),
+        (
+            Unstarted("b", "b", NOON, NOON + MINUTE, 2, "too-late", ""),
+            Unstarted("b", "b", NOON, NOON, 1, "superseded", ""),
+        ),
         (StillWaiting("c", "c", ("g",), NOON, "why", 1),),
     )
-    states = [(one.key, one.state, one.count) for one in of_forecast(foreseen, lambda _: ())]
-    assert states == [("a", "running", 1), ("a", "planned", 3), ("c", "waiting", 1), ("b", "missed", 1)]
+    spans = list(of_forecast(foreseen, lambda _: ()))
+    states = [(one.key, one.state, one.count) for one in spans]
+    assert states == [("a", "running", 1), ("a", "planned", 3), ("c", "waiting", 1), ("b", "missed", 2)]
+    assert spans[-1].last == NOON + MINUTE

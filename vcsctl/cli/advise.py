@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
-from vcsctl.cli.outset import Gathered, all_option, durations_option, gather, hours_option
+from vcsctl.cli.hours import hours_option
+from vcsctl.cli.outset import Gathered, all_option, durations_option, gather
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.progress import progress
 from vcsctl.cli.simulate import notes
-from vcsctl.cli.tables import seconds
+from vcsctl.cli.tables import listed, seconds
 from vcsctl.domain import advice, figures
 from vcsctl.domain.figures import Score
 from vcsctl.domain.forecast import forecast
@@ -22,7 +23,7 @@ from vcsctl.domain.unit import FixedTime, Periodical
 
 
 @click.command()
-@hours_option
+@hours_option(24.0)
 @durations_option
 @all_option
 @output_option
@@ -56,6 +57,8 @@ def _advise(found: Gathered, output: str) -> None:
         show(f"# {path}\nalign: {align}    # was {_align(found, name)}, every {_period(found, name)} min\n")
     if moved:
         show(f"# before: {_words(before)}\n# after:  {_words(after)}")
+    if found.retimed:
+        show(f"# not moved, set by hand (see `vcsctl status NAME`): {listed(sorted(found.retimed))}")
     for text in notes(found):
         show(f"# {text}")
 
@@ -66,7 +69,7 @@ def best_plan(found: Gathered) -> tuple[Score, Score, dict[str, int]]:
     members = [
         advice.Member(
             name, unit.period, unit.align, found.lasting[name].mean_s, frozenset(found.groups[name]),
-            len(found.keys[name]),
+            len(found.keys[name]), name in found.retimed,
         )
         for name, unit in found.units.items()
         if isinstance(unit, Periodical)
@@ -110,6 +113,7 @@ def _plain(found: Gathered, before: Score, after: Score, moved: dict[str, int]) 
         "after": asdict(after),
         "align": {name: {"from": _align(found, name), "to": align} for name, align in moved.items()},
         "assumed": found.assumed,
+        "set_by_hand": sorted(found.retimed),
         "taken_for_up": found.silent,
     }
 

@@ -82,8 +82,8 @@ def calendar(
 
     5/2 is every 5 minutes, 2 minutes after the full ones. At the end stands what the next clock change does to them.
     """
-    zone = _zone(zone) if zone else None
-    asked = _Asked(count, _instant(start, zone), past, zone, _days(days) if days else ())
+    zone = _zone(zone) if zone is not None else None
+    asked = _Asked(count, _instant(start, zone), past, zone, _days(days) if days is not None else ())
     in_time(lambda: _calendar(context, what, asked, output))
 
 
@@ -173,7 +173,7 @@ def _days(text: str) -> tuple[str, ...]:
 
 def _instant(text: str | None, zone: str | None) -> datetime:
     try:
-        instant = datetime.fromisoformat(text) if text else datetime.now(UTC)
+        instant = datetime.fromisoformat(text) if text is not None else datetime.now(UTC)
         if instant.tzinfo is None and zone:
             instant = instant.replace(tzinfo=ZoneInfo(zone))
         if instant.year not in _YEARS:

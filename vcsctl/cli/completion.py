@@ -206,6 +206,8 @@ def _names(kind: str, root: str | None, words: list[str], incomplete: str) -> It
     match kind:
         case "service":
             return names.services(paths, incomplete)
+        case "duration":
+            return [] if "=" in incomplete else [f"{name}=" for name in names.services(paths, incomplete)]
         case "group":
             return names.groups(paths)
         case "node":

@@ -18,7 +18,7 @@ from vcsctl.cli.hints import likely
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.targets import Place, places
 from vcsctl.domain.decision import KeyView
-from vcsctl.domain.effective import fitting
+from vcsctl.domain.effective import RETIMING, fitting, in_force
 from vcsctl.domain.forecast import Live, Outset, at_rest, held_for_good
 from vcsctl.domain.run import service_of
 from vcsctl.domain.unit import Daemon, FixedTime, Periodical, TimedUnit, Unit
@@ -32,9 +32,6 @@ _MOST_RUNS = 100  # enough for their spread, and young enough to be like the nex
 _YEARS = range(1970, 3000)  # beyond, a typo is likelier than a wish
 _LOOK_BACK = 1000  # rows: where so many hold no run that went well, older ones tell nothing of today
 
-hours_option = click.option(
-    "--hours", type=click.FloatRange(0, 24 * 31, min_open=True), default=24.0, show_default=True, help="For how long."
-)
 durations_option = click.option(
     "--duration", "given", metavar="NAME=TIME", multiple=True, help="What a run of NAME lasts, for example 90s."
 )
@@ -77,6 +74,9 @@ class Gathered:
     lasting: dict[str, Lasting] = field(default_factory=dict)
     never: dict[str, str] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
+    retimed: set[str] = field(
+        default_factory=set
+    )  # an operator has changed when they run: files alone do not move them
     kept: list[KeyView] = field(default_factory=list)  # of daemons that hold groups
 
     @property
@@ -111,9 +111,14 @@ def gather(
         if row["plain"] is None:
             found.never[name] = "its unit file is broken"
             continue
-        unit, _ = fitting(context.unit(name), overview.overrides.get(name))
+        declared, override = context.unit(name), overview.overrides.get(name)
+        unit, _ = fitting(declared, override)
+        if isinstance(unit, Daemon) and name in found.lasting:
+            raise UsageError(f"--duration: {name} is a daemon: its runs have no end to foresee")
         if unit.enabled or everything:
             _add(found, context, replace(unit, enabled=True), everything=everything)
+        if name in found.units and in_force(override, declared).keys() & RETIMING - {"enabled"}:
+            found.retimed.add(name)
     return found
 
 
@@ -217,7 +222,7 @@ def _seen(overview: Overview, observer: Observer, rest: KeyView) -> KeyView:
 def start_of(text: str | None) -> datetime | None:
     """The instant that --from names; None where it is left out."""
     try:
-        instant = datetime.fromisoformat(text).astimezone(UTC) if text else None
+        instant = datetime.fromisoformat(text).astimezone(UTC) if text is not None else None
         if instant is not None and instant.year not in _YEARS:
             raise ValueError
         return instant

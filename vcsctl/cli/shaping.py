@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from vcsctl.cli.commands import COMMANDS
 from vcsctl.cli.tree import tree
+from vcsctl.domain.run import Outcome, Trigger
 
 # What a parameter stands for, by its name in Python or as the help shows it.
 _KINDS = {
-    "service": {"name", "names", "service", "services", "what"},
+    "service": {"name", "names", "service", "services", "what", "patterns"},
     "group": {"group", "groups"},
     "node": {"node", "nodes"},
     "run": {"run_id", "run"},
     "key": {"assignments"},
+    "duration": {"given"},
     "command": {"command"},
     "file": {"path", "paths", "file", "html"},
     "folder": {"root", "dir"},
 }
+_WORDS = {"outcome": get_args(Outcome), "trigger": get_args(Trigger)}
 _HEAD = '''"""What completion knows of every command without loading it. Written by `make completion`; data only."""
 
 # fmt: off
@@ -68,6 +72,8 @@ def _kind(one: click.Parameter) -> str | tuple[str, ...]:
         return tuple(map(str, one.type.choices))
     if isinstance(one.type, click.Path | click.File):
         return "folder" if isinstance(one.type, click.Path) and not one.type.file_okay else "file"
+    if one.name in _WORDS:
+        return _WORDS[one.name]
     names = {one.name or "", (one.metavar or "").strip(".").lower()}
     if "--as" in one.opts or "paths" in names:
         names.discard("name")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
+from vcsctl.cli.hours import hours_option
 from vcsctl.cli.layout import cut_line
 from vcsctl.cli.outset import (
     ASSUMED_S,
@@ -18,7 +19,6 @@ from vcsctl.cli.outset import (
     as_now,
     durations_option,
     gather,
-    hours_option,
     start_of,
 )
 from vcsctl.cli.overview import Overview
@@ -30,7 +30,7 @@ from vcsctl.domain.run import to_text
 
 
 @click.command()
-@hours_option
+@hours_option(24.0)
 @click.option("--from", "begin", metavar="TIME", help="From this instant on, with nothing running or waiting then.")
 @durations_option
 @all_option

@@ -13,7 +13,9 @@ import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hints import likely
+from vcsctl.cli.hours import hours_option
 from vcsctl.cli.overview import Overview
+from vcsctl.cli.tables import listed
 from vcsctl.cli.terminal import columns
 from vcsctl.domain.run import service_of, to_text
 from vcsctl.errors import UnknownUnitError, UsageError
@@ -35,9 +37,7 @@ class _Asked:
 
 @click.command()
 @click.argument("patterns", metavar="[NAME|GLOB]...", nargs=-1)
-@click.option(
-    "--hours", type=click.FloatRange(0, 24 * 31, min_open=True), default=8.0, show_default=True, help="For how long."
-)
+@hours_option(8.0)
 @click.option("-p", "--past", is_flag=True, help="The hours before now, or before --from.")
 @click.option("--from", "start", metavar="TIME", help="From this instant on, for example 2026-03-29T01:00.")
 @click.option("--group", metavar="GROUP", help="Only this run group.")
@@ -62,9 +62,11 @@ def timeline(
     line in each. Daemons are shown where they hold a group, or by name. Through a pipe it is a table.
     """
     now = datetime.now(UTC)
-    begin = (_instant(start) if start else now) - (timedelta(hours=hours) if past else timedelta(0))
+    if page is not None and output != "table":
+        raise UsageError("--html and --output json are two answers; choose one")
+    begin = (_instant(start) if start is not None else now) - (timedelta(hours=hours) if past else timedelta(0))
     window = _window(begin, begin + timedelta(hours=hours), now)
-    asked = _Asked(patterns, group, output, _page_path(page) if page else None)
+    asked = _Asked(patterns, group, output, _page_path(page) if page is not None else None)
     in_time(lambda: _timeline(context, window, asked))
 
 
@@ -100,9 +102,13 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
     overview = Overview(context)
     names = _names(context, asked)
     groups = cache(overview.groups_of)
-    spans: list[Span] = []
+    spans, strays = list[Span](), set[str]()
     if window.begin < window.now:
         spans += of_rows(history.read_since(context.paths, names, window.begin), groups)
+        if not asked.patterns:
+            others = sorted(set(history.services(context.paths)) - context.published.units.keys())
+            spans += of_rows(history.read_since(context.paths, others, window.begin), lambda _: ())
+            strays = {span.service for span in spans if span.service in others and window.shows(span)}
     over = {span.run for span in spans}
     for run in overview.running.values():
         if run.value.run_id in over:
@@ -124,7 +130,8 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
 
     def draw(found: Iterable[Span], assumed: Sequence[str] = ()) -> None:
         shown = sorted(filter(wanted, found), key=lambda span: (span.due, span.key))
-        _draw(shown, keys, window, asked, assumed)
+        told = [f"in no group here, as theirs are not on record: {listed(sorted(strays))}"] if strays else []
+        _draw(shown, keys, window, asked, [*told, *assumed])
 
     if window.until <= window.now:
         return lambda: draw(spans)
@@ -218,6 +225,7 @@ def _plain(span: Span) -> dict[str, Any]:
         "due": to_text(span.due),
         "start": text(span.start),
         "end": text(span.end),
+        "last_slot": text(span.last),
         "slots": span.count,
         "run": span.run or None,
         "node": span.node or None,

@@ -30,6 +30,7 @@ from vcsctl.store import files
 _WIDTH, _LABEL, _ROW, _HEAD, _FOOT = 1280, 230, 22, 30, 22
 _PLOT = _WIDTH - _LABEL - 10
 _LABEL_LETTERS = 30
+_CROSS = 10  # how wide the mark of a missed slot is
 _MOST_MARKS = 14
 _MOST_ROWS = 10_000  # of the table below the chart; a browser is slow with more
 
@@ -225,8 +226,8 @@ def _bars(lane: Lane, window: Window, top: float) -> Iterator[str]:
         title = _told(some, window)
         first, last = some[0], some[-1]
         if first.state == "missed":
-            x = _x(first.due, window)
-            yield f'<path class="cross" d="M{x - 4:.1f} {top + 3:g}l8 8m0-8l-8 8"><title>{escape(title)}</title></path>'
+            crosses = "".join(f"M{x - 4:.1f} {top + 3:g}l8 8m0-8l-8 8" for x in _crosses(some, window))
+            yield f'<path class="cross" d="{crosses}"><title>{escape(title)}</title></path>'
             continue
         waiting, running = window.waiting(first), window.running(last)
         begin, end = (_x(at, window) for at in waiting)
@@ -237,6 +238,16 @@ def _bars(lane: Lane, window: Window, top: float) -> Iterator[str]:
             yield _rect(_look(last), start, _lift(""), end - start, top, title)
 
 
+def _crosses(spans: Sequence[Span], window: Window) -> Iterator[float]:
+    """Where slots were missed, and no two crosses in one place."""
+    last = 0.0
+    for span in spans:
+        for at in window.missed(span):
+            if (x := _x(at, window)) >= last + _CROSS:
+                yield x
+                last = x
+
+
 def _look(span: Span) -> str:
     return "bad" if span.state in BAD else span.state
 
@@ -245,10 +256,11 @@ def _told(spans: Sequence[Span], window: Window) -> str:
     """What pointing at a bar tells."""
     first, last = spans[0], spans[-1]
     if len(spans) > 1:
-        until = last.end or last.start or last.due
+        until = last.end or last.last or last.start or last.due
         return f"{first.key}: {len(spans)} times {last.state}\n{_clock(first.due)} to {_clock(until)}"
     parts = [f"{first.key}: {first.state}" + (f", run {first.run}" if first.run else "")]
-    parts.append(f"due {_clock(first.due)}" + (f", for {first.count} slots" if first.count > 1 else ""))
+    row = f" to {_clock(first.last)}" if first.last else ""
+    parts.append(f"due {_clock(first.due)}{row}" + (f", for {first.count} slots" if first.count > 1 else ""))
     waiting = window.waiting(first)
     if waiting[1] - waiting[0] >= timedelta(seconds=1):
         parts.append(f"waited {seconds((waiting[1] - waiting[0]).total_seconds())}")

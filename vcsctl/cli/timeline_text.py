@@ -45,7 +45,7 @@ def cells_of(span: Span) -> tuple[str, ...]:
     """A span as a row of a table."""
     waited = seconds((span.start - span.due).total_seconds()) if span.start else ""
     ran = seconds((span.end - span.start).total_seconds()) if span.start and span.end else ""
-    times = (local(span.due), local(span.start), local(span.end))
+    times = (local(span.due), local(span.start), local(span.end or span.last))
     return (*times, waited, ran, span.state, span.key, ",".join(span.groups), str(span.count), span.node, span.why)
 
 

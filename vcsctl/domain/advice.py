@@ -36,6 +36,11 @@ class Member:
     mean_s: float
     groups: frozenset[str]
     keys: int = 1
+    stays: bool = False  # it is in the way of others where it is, and is not moved
+
+    @property
+    def aligns(self) -> list[int]:
+        return [self.align] if self.stays else list(range(self.period))
 
 
 def plans(
@@ -79,7 +84,7 @@ class _Search:
         plan: dict[str, int] = {}
         crowd = list(self.fixed)
         for one in sorted(self.members, key=lambda one: (-one.mean_s / one.period, one.period, one.name)):
-            plan[one.name] = min(range(one.period), key=lambda align: self._cost(one, align, plan, crowd, price_s))
+            plan[one.name] = min(one.aligns, key=lambda align: self._cost(one, align, plan, crowd, price_s))
             self._put(one, plan[one.name], crowd, 1)
         return plan
 
@@ -90,7 +95,7 @@ class _Search:
             self._put(one, plan[one.name], crowd, 1)
         for _ in range(_MOST_ROUNDS):
             before = dict(plan)
-            for one in self.members:
+            for one in (one for one in self.members if not one.stays):
                 self._put(one, plan[one.name], crowd, -1)
                 costs = [self._cost(one, align, plan, crowd, price_s) for align in range(one.period)]
                 if min(costs) < costs[plan[one.name]] - 1e-6:

@@ -89,8 +89,9 @@ def of_groups(forecast: Forecast, members: Iterable[tuple[str, str]]) -> list[Gr
         for group in entry.groups:
             queued.setdefault(group, []).append((entry.due, 1))
     length_s = (forecast.until - forecast.start).total_seconds()
+    shares = {group: 1.0 if group in forecast.kept else held[group] / length_s for group in services}
     return [
-        GroupFigures(group, held[group] / length_s, _peak(queued.get(group, [])), tuple(sorted(services[group])))
+        GroupFigures(group, shares[group], _peak(queued.get(group, [])), tuple(sorted(services[group])))
         for group in sorted(services)
     ]
 

@@ -76,6 +76,7 @@ class Forecast:
     runs: tuple[Planned, ...] = ()  # in the order of their starts
     unstarted: tuple[Unstarted, ...] = ()
     waiting: tuple[StillWaiting, ...] = ()
+    kept: frozenset[str] = frozenset()  # groups that a live run holds all the time, with no end in sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def forecast(
     outset: Outset, start: datetime, until: datetime, tell: Callable[[float], None] = lambda done: None
 ) -> Forecast:
     """Daemons are left out, but for the groups that their live runs hold. `tell` hears which part is done."""
-    runs, unstarted, waiting = list[Planned](), list[Unstarted](), list[StillWaiting]()
+    runs, unstarted, waiting, kept = list[Planned](), list[Unstarted](), list[StillWaiting](), set[str]()
     circles = _circles(outset.views)
     for number, views in enumerate(circles):
         circle = _Circle(outset, {view.key: view for view in views})
@@ -123,6 +124,7 @@ def forecast(
             tell((number + (now - start) / (until - start)) / len(circles))
         runs += circle.runs
         unstarted += circle.unstarted
+        kept |= circle.kept
         waiting += circle.still_waiting(until)
     return Forecast(
         start,
@@ -130,6 +132,7 @@ def forecast(
         tuple(sorted(runs, key=lambda run: (run.start, run.key))),
         tuple(sorted(unstarted, key=lambda row: (row.first, row.key))),
         tuple(sorted(waiting, key=lambda entry: (entry.due, entry.key))),
+        frozenset(kept),
     )
 
 
@@ -161,6 +164,7 @@ class _Circle:
     views: dict[str, KeyView]
     runs: list[Planned] = field(default_factory=list)
     unstarted: list[Unstarted] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)
     waiting: set[str] = field(default_factory=set)  # for groups; who waits for its own run is told of its end
     _held: dict[str, Holder] = field(default_factory=dict)
     _ends: dict[str, tuple[datetime, End]] = field(default_factory=dict)  # KEY → when its live run ends, and how
@@ -187,7 +191,9 @@ class _Circle:
     def _take_up(self, view: KeyView, run: Claim, start: datetime) -> None:
         live = self.outset.live[view.key]
         self._held.update((group, Holder(run.run_id, run.node)) for group in {*run.groups, *view.groups})
-        if live.ends_at is not None:
+        if live.ends_at is None:
+            self.kept |= {*run.groups, *view.groups}
+        else:
             ends_at = max(live.ends_at, start)
             self._ends[view.key] = (ends_at, End("exited", "", run.node, ends_at, live.began_at))
             heapq.heappush(self._agenda, (ends_at, view.key))

@@ -6,6 +6,7 @@ a lane in each of them, for each group's picture is to be whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +27,8 @@ _QUARTER = 15  # every zone's offset of today is a multiple of it
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One run, or slots that none stands for (`missed`). `end` None: not in sight; `start` None: did not start."""
+    """One run, or slots that none stands for (`missed`), the first of them `due` and the `last`. `end` None: not in
+    sight; `start` None: did not start."""
 
     key: str
     service: str
@@ -40,6 +42,7 @@ class Span:
     node: str = ""
     why: str = ""
     count: int = 1  # of slots: those coalesced into it are among them
+    last: datetime | None = None  # of slots that were missed in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,21 @@ class Window:
     open_until: datetime
 
     def shows(self, span: Span) -> bool:
-        last = span.due if span.state == "missed" else span.end or self.open_until
-        return span.due < self.until and last >= self.begin
+        if span.state == "missed":
+            return next(self.missed(span), None) is not None
+        return span.due < self.until and (span.end or self.open_until) >= self.begin
+
+    def missed(self, span: Span) -> Iterator[datetime]:
+        """The slots within the window. Of a row only the first and the last are on record; the others are evenly
+        spread, which is right for all but times of day."""
+        gaps = span.count - 1 if span.last else 0
+        step = ((span.last or span.due) - span.due) / max(1, gaps)
+        skipped = max(0, math.ceil((self.begin - span.due) / step)) if step else 0
+        for number in range(skipped, gaps + 1):
+            if (at := span.due + number * step) >= self.until:
+                return
+            if at >= self.begin:
+                yield at
 
     @property
     def length(self) -> timedelta:
@@ -107,7 +123,9 @@ def of_rows(rows: Iterable[Row], groups: Callable[[str], tuple[str, ...]]) -> It
             )
         elif row.outcome == "missed":
             due = row.slot or row.at
-            yield Span(row.key, row.service, taken, "missed", due, slot=row.slot, why=row.why, count=row.count)
+            yield Span(
+                row.key, row.service, taken, "missed", due, slot=row.slot, why=row.why, count=row.count, last=row.last
+            )
 
 
 def of_live(claim: Claim, since: datetime, groups: tuple[str, ...]) -> Span:
@@ -129,7 +147,11 @@ def of_forecast(foreseen: Forecast, groups: Callable[[str], tuple[str, ...]]) ->
     for row in foreseen.unstarted:
         if row.cause in CAUSES and CAUSES[row.cause].outcome == "missed":
             taken = groups(row.service)
-            yield Span(row.key, row.service, taken, "missed", row.first, slot=row.first, why=row.why, count=row.count)
+            last = row.last if row.count > 1 else None
+            yield Span(
+                row.key, row.service, taken, "missed", row.first, slot=row.first, why=row.why, count=row.count,
+                last=last,
+            )  # fmt: skip
 
 
 def sections(spans: Iterable[Span], empty: Iterable[tuple[str, tuple[str, ...]]] = ()) -> list[Section]:
@@ -155,8 +177,8 @@ def cells(spans: Iterable[Span], window: Window, width: int) -> list[Cell]:
         for number, share in _shares(*window.waiting(span), window, width):
             found[number].waiting += share
         if span.state == "missed":
-            for number in _place(span.due, window, width):
-                found[number].is_missed = True
+            for at in window.missed(span):
+                found[int((at - window.begin) / window.length * width)].is_missed = True
         if running := window.running(span):
             for number, share in _shares(*running, window, width):
                 found[number].running += share
@@ -238,7 +260,7 @@ def merged(spans: Sequence[Span], window: Window, nearest: timedelta) -> list[tu
     found: list[list[Span]] = []
     until = window.begin
     for span in spans:
-        end = span.due if span.state == "missed" else span.end or window.open_until
+        end = span.last or span.due if span.state == "missed" else span.end or window.open_until
         alike = found and (found[-1][-1].state, bool(span.start)) == (span.state, bool(found[-1][-1].start))
         if alike and span.due - until < nearest and until - found[-1][0].due < 4 * nearest:
             found[-1].append(span)

@@ -78,6 +78,11 @@ def read_since(paths: Paths, services: Iterable[str], since: datetime) -> Iterat
         yield from _each_once(sorted(recent, key=lambda row: row.at, reverse=True))
 
 
+def services(paths: Paths) -> list[str]:
+    """All that have a history, also those whose unit is gone."""
+    return [name for name in files.names(paths.folder("history")) if is_part(name)]
+
+
 def _keys(paths: Paths) -> list[str]:
     return [key for key in files.names(paths.states) if is_part(key)]
 
