@@ -138,17 +138,37 @@ def _follow(
     following = _Following(context, name, run_id, there)
     following.begin(there, chosen, lines)
     with Watch(lambda: again(lambda: _looks(context, name, run_id, is_known=bool(there)), _LOOK_S)) as watch:
-        told, is_over = "", False
-        if not there:
-            tell(f"no log of {name} on this node yet; waiting for its next run")
+        said = _Said(f"the shared directory {context.config.shared_dir}")
+        is_over = False
         while not is_over:
             following.go_on()
             for message in watch.messages(_FOLLOW_PAUSE_S):
                 is_over = is_over or message.get("over", False)
-                if (note := message.get("note", "")) and note != told:
-                    tell(note)
-                    told = note
+                said.heed(message)
+            said.of_storage(is_deaf=watch.is_deaf)
         following.go_on()
+
+
+class _Said:
+    """What is told beside the log, each once until it changes."""
+
+    def __init__(self, storage: str) -> None:
+        self._storage = storage
+        self._note = ""
+        self._fault = ""
+        self._trouble = ""
+
+    def heed(self, message: Message) -> None:
+        self._fault = message.get("fault", self._fault)
+        if (note := message.get("note", "")) and note != self._note:
+            tell(note)
+            self._note = note
+
+    def of_storage(self, *, is_deaf: bool) -> None:
+        trouble = f"{self._storage} does not answer" if is_deaf else self._fault
+        if trouble != self._trouble:
+            tell(f"{trouble}; following goes on" if trouble else f"{self._storage} answers again")
+            self._trouble = trouble
 
 
 def _looks(context: Context, name: str, run_id: str | None, *, is_known: bool) -> Iterator[Message]:
@@ -161,6 +181,8 @@ def _looks(context: Context, name: str, run_id: str | None, *, is_known: bool) -
             yield {"over": True}
     elif note := whereabouts.newest_elsewhere(context, name):
         yield {"note": note}
+    elif not is_known:
+        yield {"note": f"no log of {name} on this node yet; waiting for its next run"}
 
 
 class _Following:
