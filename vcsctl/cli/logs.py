@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from vcsctl.cli import log_files, whereabouts
 from vcsctl.cli.context import Context, in_time
 from vcsctl.cli.log_files import Log, Tail
 from vcsctl.cli.moments import past
-from vcsctl.cli.terminal import paint
+from vcsctl.cli.terminal import Shown, paint
 from vcsctl.cli.waiting import tell
 from vcsctl.cli.watching import Message, Watch, again
 from vcsctl.domain.run import parse_run_id, service_of
@@ -41,7 +42,7 @@ def logs(context: Context, name: str, run_id: str | None, follow: bool, since: s
 
     Of the newest run, of --run, or of all that wrote --since a moment: what runs print bears no times, so it is told by
     whole logs. Logs lie on the node of their run; of one that ran elsewhere it is said where. A daemon has one log over
-    all its runs.
+    all its runs. On a terminal a ? stands for control characters other than colours; a pipe gets every byte.
     """
     if run_id is not None and (service_of(run_id.rpartition(".")[0]) != name or not parse_run_id(run_id)):
         raise UsageError(f"{run_id!r} is no run of {name}; take one from `vcsctl history {name}`")
@@ -108,14 +109,21 @@ class _Printer:
         self._named = len(logs) > 1 if self._is_terminal else len({log.key for log in logs}) > 1
         self._last: Log | None = None
         self._ends_line = True
+        self._shown = defaultdict[str, Shown](Shown)
 
-    def print(self, log: Log, data: bytes) -> None:
-        last = self._last
+    def print(self, log: Log, data: bytes, *, is_last: bool = False) -> None:
+        last, data = self._last, self._shown[log.path].of(data, is_last=is_last)
+        if not data:
+            return
         if log != last and (self._named or (last and (self._is_terminal or log.key != last.key))):
             click.echo(("" if self._ends_line else "\n") + paint("faint", f"==> {log.name} <=="))
         self._last = log
         self._ends_line = data.endswith(b"\n")
         click.echo(data, nl=False)
+
+    def end(self) -> None:
+        if self._last is not None:
+            self.print(self._last, b"", is_last=True)
 
 
 def _print_all(logs: Sequence[Log], lines: int | None) -> None:
@@ -123,6 +131,7 @@ def _print_all(logs: Sequence[Log], lines: int | None) -> None:
     for log, path, at in _parts(logs, lines):
         for data in log_files.text_of([path], at):
             printer.print(log, data)
+    printer.end()
 
 
 def _parts(logs: Sequence[Log], lines: int | None) -> list[tuple[Log, str, int]]:
@@ -147,6 +156,7 @@ def _follow(
                 said.heed(message)
             said.of_storage(is_deaf=watch.is_deaf)
         following.go_on()
+        following.end()
 
 
 class _Said:
@@ -220,6 +230,9 @@ class _Following:
                 self._tails.pop(log.key)[1].close()  # all of it was read after the next one had begun
             self._tails[log.key] = (log, Tail(log.path))
             self._read_on(log.key)
+
+    def end(self) -> None:
+        self._printer.end()
 
     def _read_on(self, key: str) -> None:
         log, tail = self._tails[key]
