@@ -60,6 +60,10 @@ def test_who_waits_says_that_the_share_hangs_and_waits_on(cell_of: CellOf) -> No
             told(process, b"does not answer; ", 60)
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE_S) == -signal.SIGINT, "Ctrl-C works all the same"
+        (node.root / "var/log/vcs/elsewhere").symlink_to(mount.point)  # a log directory that hangs
+        folder = begun(node, "logs", "elsewhere")
+        told(folder, b"/elsewhere does not answer; see to its mount", 60)
+        assert folder.wait(PATIENCE_S) == 75
         mount.answer()
         told(follows[0], b"answers again", 60)
         follows[0].send_signal(signal.SIGINT)

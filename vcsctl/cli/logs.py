@@ -20,7 +20,7 @@ from vcsctl.cli.waiting import tell
 from vcsctl.cli.watching import Message, Watch, again
 from vcsctl.domain.run import parse_run_id, service_of
 from vcsctl.domain.values import NAME_PATTERN
-from vcsctl.errors import UsageError, VcsError
+from vcsctl.errors import StorageError, UsageError, VcsError
 from vcsctl.store import running
 
 _FOLLOW_PAUSE_S = 0.2
@@ -49,7 +49,8 @@ def logs(context: Context, name: str, run_id: str | None, follow: bool, since: s
     if run_id is not None and since is not None:
         raise UsageError("--run names one run and --since many; leave one of them out")
     since_at = past("--since", since, datetime.now(UTC))
-    # The logs are on this node's own disk: they can be read while the shared directory does not answer.
+    # Mostly the logs are on this node's own disk: they can be read while the shared directory does not answer.
+    _see_that_it_answers(context.config.log_dir, name)
     there = log_files.logs_of(context.config.log_dir, name)
     chosen = _chosen(there, name, run_id, since_at)
     if follow and (chosen or run_id is None):
@@ -63,6 +64,21 @@ def logs(context: Context, name: str, run_id: str | None, follow: bool, since: s
         tell(f"no run of {name} has written anything here since then")
     else:
         in_time(lambda: _no_log(context, name, run_id))
+
+
+def _see_that_it_answers(log_dir: str, name: str) -> None:
+    """Nodes may share a log directory too, and one that hangs hangs whoever lists it: a child does so first."""
+
+    def look() -> Iterator[Message]:
+        with contextlib.suppress(OSError):  # met again by who prints it
+            log_files.logs_of(log_dir, name)
+        yield {}
+
+    with Watch(look) as watch:
+        while not watch.is_over:
+            watch.messages(_LOOK_S)
+            if watch.is_deaf:
+                raise StorageError(f"the log directory {log_dir}/{name} does not answer; see to its mount")
 
 
 def _chosen(there: Sequence[Log], name: str, run_id: str | None, since: datetime | None) -> list[Log]:
