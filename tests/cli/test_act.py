@@ -151,7 +151,8 @@ def test_logs_prints_one_run_the_newest_or_the_one_named(site: Site) -> None:
     site.unit("quick", QUICK.replace("/bin/echo, done", "/bin/sh, -c, echo this is $VCS_RUN_ID"))
     site.start()
     for _ in range(2):
-        site.vcsctl("run", "quick", "--wait")
+        twice = site.vcsctl("run", "quick", "quick", "--wait")
+        assert twice.stdout.count("requested") == 1, "a name given twice is one request"
     assert site.vcsctl("logs", "quick").stdout == "this is quick.2\n"
     assert site.vcsctl("logs", "quick", "--run", "quick.1").stdout == "this is quick.1\n"
     missing = site.vcsctl("logs", "quick", "--run", "quick.9")

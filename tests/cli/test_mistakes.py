@@ -53,6 +53,14 @@ def test_an_unknown_service_is_exit_4_with_the_likely_name(shared: Site, command
     assert (far.returncode, far.stderr) == (4, "vcsctl: unknown service xyz; `vcsctl status` lists them all\n")
 
 
+def test_history_of_an_unknown_node_is_exit_4(shared: Site) -> None:
+    own = os.uname().nodename
+    done = shared.vcsctl("history", "calculator", "--node", f"{own}x")
+    assert (done.returncode, done.stderr) == (4, f"vcsctl: unknown node {own}x; did you mean {own}?\n")
+    done = shared.vcsctl("history", "calculator", "--node", own)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
     assert shared.vcsctl("set", "calculater", "period=5").returncode == 4
     done = shared.vcsctl("cat", "calculater")
@@ -71,6 +79,8 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
         (("run",), "Missing argument"),
         (("run", "calculator", "--within", "soon"), "--within cannot read 'soon' as a duration; write for example 90s"),
         (("history", "calculator", "-n", "0"), "not in the range"),
+        (("history", "calculator", "--outcome", ""), "--outcome: '' is none of ok, failed"),
+        (("history", "calculator", "--trigger", ""), "--trigger: '' is none of schedule"),
         (("calendar", "5/5"), "5/5: the period is from 1 to 60 minutes and align less than it"),
         (("calendar", "24:00"), "24:00: cannot read '24:00' as a time of day"),
         (

@@ -48,14 +48,26 @@ def test_who_waits_says_that_the_share_hangs_and_waits_on(cell_of: CellOf) -> No
         told(waiting[0], b"gated.1 runs on a", 60)
         waiting.append(begun(node, "drain", "a", "--wait"))
         told(waiting[1], b"waiting for gated.1", 60)
+        follows = [begun(node, "logs", "gated", "-f"), begun(node, "logs", "nothing-here", "-f")]
+        told(follows[1], b"unknown service nothing-here", 60)
         mount.hang()
         for process in waiting:
             told(process, b"does not answer; waiting goes on", PATIENCE_S)
-        late = begun(node, "run", "gated", "--wait")  # nothing is even asked for yet
-        told(late, b"does not answer; waiting goes on", 60)
-        late.send_signal(signal.SIGINT)
-        assert late.wait(PATIENCE_S) == -signal.SIGINT, "Ctrl-C works all the same"
+        told(follows[0], b"does not answer; following goes on", PATIENCE_S)
+        commands = (("run", "gated", "--wait"), ("drain", "a"), ("resume", "a"), ("logs", "nothing-here", "-f"))
+        late = [begun(node, *arguments) for arguments in commands]  # nothing is even asked for yet
+        for process in late:
+            told(process, b"does not answer; ", 60)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == -signal.SIGINT, "Ctrl-C works all the same"
+        (node.root / "var/log/vcs/elsewhere").symlink_to(mount.point)  # a log directory that hangs
+        folder = begun(node, "logs", "elsewhere")
+        told(folder, b"/elsewhere does not answer; see to its mount", 60)
+        assert folder.wait(PATIENCE_S) == 75
         mount.answer()
+        told(follows[0], b"answers again", 60)
+        follows[0].send_signal(signal.SIGINT)
+        assert follows[0].wait(PATIENCE_S) == -signal.SIGINT
         gate.touch()
         assert waiting[0].communicate(timeout=60)[0].splitlines()[-1] == b"gated.1: failed: exited with code 7"
         assert waiting[0].returncode == 7

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import click
 
@@ -16,6 +16,7 @@ from vcsctl.cli.context import Context, show
 from vcsctl.cli.fate import Fates
 from vcsctl.cli.log_files import Tail, parts_of, text_of
 from vcsctl.cli.tables import age
+from vcsctl.cli.terminal import Shown
 from vcsctl.cli.waiting import LOOK_S, Progress, Sentence, on_interrupt, tell
 from vcsctl.cli.watching import Message, Watch, again
 from vcsctl.cli.whereabouts import is_here, sentence
@@ -63,6 +64,7 @@ class _Awaited:
     tail: Tail | None = None
     is_told: bool = False
     rest: bytes = b""
+    shown: Shown = field(default_factory=Shown)
 
     @property
     def is_over(self) -> bool:
@@ -173,7 +175,10 @@ class _Attending:
             self._say(sentence(run, one.seen["node"], log, is_over=one.is_over))
         return None
 
-    def _print(self, one: _Awaited, data: bytes) -> None:
+    def _print(self, one: _Awaited, data: bytes, *, is_last: bool = False) -> None:
+        data = one.shown.of(data, is_last=is_last)
+        if not data:
+            return
         self._progress.clear()
         if len(self._awaited) == 1:
             one.rest = data[-1:]
@@ -191,6 +196,7 @@ class _Attending:
         one.seen = message
         if self._with_logs and message["run"]:
             self._print_log(one)
+            self._print(one, b"", is_last=True)
             if len(self._awaited) > 1 and one.rest:
                 click.echo(self._prefix(one) + one.rest)
             elif one.rest not in (b"", b"\n") and sys.stdout.isatty():

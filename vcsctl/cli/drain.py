@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import click
 
@@ -33,26 +33,32 @@ def drain(context: Context, node: str, wait: bool, reason: str) -> None:
 
     Example: vcsctl drain bill1 --wait --reason "new disk"
     """
+    _attend(context, node, lambda: _draining(context, node, reason, wait))
+
+
+def _draining(context: Context, node: str, reason: str, wait: bool) -> Iterator[Message]:
+    """In a child, as all that touches the shared directory."""
     known = context.node(node)
     if ask_to_drain(context.paths, Drain(node, context.user, reason)):
         context.audit(node=node, did="drain", reason=reason)
         told = "drained"
     else:
         told = f"is drained already{known.drain_words}"
+    yield {"asked": True}
     ask(context.where.socket, {"do": "wake"})
-    current = _acknowledged(context, node, lambda found: found.is_drained)
+    current = yield from _acknowledged(context, node, lambda found: found.is_drained)
     if current.is_silent:
-        show(f"{node}: {told}; it is {current.silence}, and will start nothing when it is back")
+        yield {"said": f"{node}: {told}; it is {current.silence}, and will start nothing when it is back"}
     elif current.is_drained:
-        show(f"{node}: {told}")
+        yield {"said": f"{node}: {told}"}
     else:
-        tell(f"{node} has not acknowledged yet and may still start runs; `vcsctl nodes` shows when it has")
+        yield {"told": f"{node} has not acknowledged yet and may still start runs; `vcsctl nodes` shows when it has"}
         if not wait:
-            raise click.exceptions.Exit(FAILED)
+            yield {"code": FAILED}
     if wait:
-        _wait_for_runs(context, node)
+        yield from again(_left(context, node), LOOK_S)
     elif runs := Overview(context).runs_on(node):
-        show(f"{node}: {listed(runs)} go{'es' if len(runs) == 1 else ''} on; --wait waits for the end")
+        yield {"said": f"{node}: {listed(runs)} go{'es' if len(runs) == 1 else ''} on; --wait waits for the end"}
 
 
 @click.command()
@@ -63,24 +69,29 @@ def resume(context: Context, node: str) -> None:
 
     Example: vcsctl resume bill1
     """
+    _attend(context, node, lambda: _resuming(context, node))
+
+
+def _resuming(context: Context, node: str) -> Iterator[Message]:
+    """In a child."""
     if node not in drains(context.paths):  # the wish counts, whether the node is known or not
         context.node(node)
     if not take_back(context.paths, node):
-        show(f"{node}: is not drained")
+        yield {"said": f"{node}: is not drained"}
         return
     context.audit(node=node, did="resume")
     ask(context.where.socket, {"do": "wake"})
     if node not in context.nodes:
-        show(f"{node}: resumed; it is not known here")
+        yield {"said": f"{node}: resumed; it is not known here"}
         return
-    current = _acknowledged(context, node, lambda found: not found.is_drained)
+    current = yield from _acknowledged(context, node, lambda found: not found.is_drained)
     if current.is_silent:
-        show(f"{node}: resumed; it is {current.silence}")
+        yield {"said": f"{node}: resumed; it is {current.silence}"}
     elif current.is_drained:
-        tell(f"{node} has not acknowledged yet; `vcsctl nodes` shows when it has")
-        raise click.exceptions.Exit(FAILED)
+        yield {"told": f"{node} has not acknowledged yet; `vcsctl nodes` shows when it has"}
+        yield {"code": FAILED}
     else:
-        show(f"{node}: resumed")
+        yield {"said": f"{node}: resumed"}
 
 
 def _look(context: Context, node: str, offset_s: float) -> CellNode:
@@ -95,36 +106,50 @@ def _ahead_s(context: Context) -> float:
     return measure_offset(context.paths.overrides).offset_s
 
 
-def _acknowledged(context: Context, node: str, is_so: Callable[[CellNode], bool]) -> CellNode:
+def _acknowledged(context: Context, node: str, is_so: Callable[[CellNode], bool]) -> Generator[Message, None, CellNode]:
     """The node as it is when it says so in its heartbeat, when it is seen to be silent, or after a beat and a bit."""
     offset_s = _ahead_s(context)
     found = _look(context, node, offset_s)
     patience_s = (found.state.heartbeat_s if found.state else 0.0) + _BEYOND_A_BEAT_S
     give_up_s = time.monotonic() + patience_s
     while not is_so(found) and not found.is_silent and time.monotonic() < give_up_s:
+        yield {}
         time.sleep(LOOK_S)
         found = _look(context, node, offset_s)
     return found
 
 
-def _wait_for_runs(context: Context, node: str) -> None:
-    """Until it has acknowledged, or is silent, and no run of it is without an outcome."""
+def _attend(context: Context, node: str, asking: Look) -> None:
+    """Tells what the child does, and while it waits until nothing runs there, what for."""
     began_s, progress = time.monotonic(), Progress()
     storage = f"the shared directory {context.config.shared_dir}"
-    on_interrupt(lambda: _farewell(progress, node))
-    with Watch(lambda: again(_left(context, node), LOOK_S)) as watch:
-        left: Message = {}
-        fault = ""
-        while not left.get("nothing"):
+    left: Message = {}
+    fault = ""
+    with Watch(asking) as watch:
+        while not watch.is_over and not left.get("nothing"):
             for message in watch.messages(LOOK_S):
-                fault = message.get("fault", fault)
-                left = message if "runs" in message else left
+                match message:
+                    case {"asked": True}:
+                        on_interrupt(lambda: _farewell(progress, node))
+                    case {"said": str(text)}:
+                        progress.clear()
+                        show(text)
+                    case {"told": str(text)}:
+                        progress.clear()
+                        tell(text)
+                    case {"code": int(code)}:
+                        raise click.exceptions.Exit(code)
+                    case {"fault": str(text)}:
+                        fault = text
+                    case {"runs": _}:
+                        left = message
             if watch.is_deaf or fault:
                 progress.show([(f"{fault or f'{storage} does not answer'}; waiting goes on", "")])
             elif left and time.monotonic() - began_s > _TELL_AFTER_S:
                 progress.show([_waits_for(left["runs"], node)])
     progress.clear()
-    show(f"{node}: nothing runs there")
+    if left:
+        show(f"{node}: nothing runs there")
 
 
 def _left(context: Context, node: str) -> Look:

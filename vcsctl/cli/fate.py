@@ -24,6 +24,7 @@ from vcsctl.store.state import StateReader
 
 _LOOK_BACK_ROWS = 200  # a command waits for what it asked for, which is among the newest
 _PLACE_EVERY_S = 1.0
+_QUEUE_EVERY_S = 1.0
 
 
 def exit_code(outcome: str, cause: str, code: int | None, signal: int | None) -> int:
@@ -49,13 +50,16 @@ class Fates:
         self._seen: dict[str, Any] = {}
         self._told: dict[str, Message] = {}
         self._next_place_s = 0.0
+        self._queued: set[str] = set()
+        self._queue_again_s = 0.0
 
     def look(self) -> Iterator[Message]:
         """What is new since the last look."""
-        queued = set(files.names(self._context.paths.queue)) if self._left else set()
+        if time.monotonic() >= self._queue_again_s:
+            self._list_queue()
         waiting = []
         for request in list(self._left):
-            message = self._of(request, queued)
+            message = self._of(request)
             if message is None:
                 waiting.append(request)
             elif message != self._told.get(request.id):
@@ -71,14 +75,24 @@ class Fates:
         if not self._left:
             yield {"state": "all over"}
 
-    def _of(self, request: Request, queued: set[str]) -> Message | None:
+    def _list_queue(self) -> None:
+        """Of many entries it is long, and others list it too."""
+        self._queued = set(files.names(self._context.paths.queue)) if self._left else set()
+        self._queue_again_s = time.monotonic() + _QUEUE_EVERY_S
+
+    def _of(self, request: Request) -> Message | None:
         """None while it waits in the queue. Nothing is read where no name has come or gone."""
         paths = self._context.paths
-        is_queued = os.path.basename(paths.request(request.key, request.id)) in queued
-        names = (is_queued, *files.entries(paths.state(request.key)))
-        if names == self._seen.get(request.id):
+        queued_as = os.path.basename(paths.request(request.key, request.id))
+        names = files.entries(paths.state(request.key))
+        seen = self._seen.get(request.id)
+        if seen == (queued_as in self._queued, names):
             return self._told.get(request.id)
-        self._seen[request.id] = names
+        if seen is None or seen[1] != names:
+            self._list_queue()
+            names = files.entries(paths.state(request.key))  # after it: what takes a request out says so there first
+        is_queued = queued_as in self._queued
+        self._seen[request.id] = is_queued, names
         found = self._reader.read(request.key)
         for claim in found.closes:
             for dropped in claim.dropped:

@@ -60,7 +60,7 @@ class Filter:
 
 def _words(*known: str) -> Callable[[click.Context, click.Parameter, str | None], frozenset[str]]:
     def parse(_ctx: click.Context, option: click.Parameter, text: str | None) -> frozenset[str]:
-        words = frozenset(text.split(",")) if text else frozenset()
+        words = frozenset(text.split(",")) if text is not None else frozenset()
         if unknown := sorted(words - set(known)):
             raise UsageError(f"{option.opts[0]}: {unknown[0]!r} is none of {', '.join(known)}")
         return words
@@ -113,6 +113,8 @@ def _history(context: Context, name: str, wanted: Filter, most: int | None, stat
     if not newest and name != LOCK:
         context.row(name)
     rows = list(islice(wanted.of(chain(newest, recorded)), most))
+    if not rows and wanted.node is not None:
+        context.node(wanted.node)  # one that is forgotten keeps its history
     if stats:
         _show_statistics(rows, output)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -14,12 +15,12 @@ from vcsctl.cli import log_files, whereabouts
 from vcsctl.cli.context import Context, in_time
 from vcsctl.cli.log_files import Log, Tail
 from vcsctl.cli.moments import past
-from vcsctl.cli.terminal import paint
+from vcsctl.cli.terminal import Shown, paint
 from vcsctl.cli.waiting import tell
 from vcsctl.cli.watching import Message, Watch, again
 from vcsctl.domain.run import parse_run_id, service_of
 from vcsctl.domain.values import NAME_PATTERN
-from vcsctl.errors import UsageError, VcsError
+from vcsctl.errors import StorageError, UsageError, VcsError
 from vcsctl.store import running
 
 _FOLLOW_PAUSE_S = 0.2
@@ -41,14 +42,15 @@ def logs(context: Context, name: str, run_id: str | None, follow: bool, since: s
 
     Of the newest run, of --run, or of all that wrote --since a moment: what runs print bears no times, so it is told by
     whole logs. Logs lie on the node of their run; of one that ran elsewhere it is said where. A daemon has one log over
-    all its runs.
+    all its runs. On a terminal a ? stands for control characters other than colours; a pipe gets every byte.
     """
     if run_id is not None and (service_of(run_id.rpartition(".")[0]) != name or not parse_run_id(run_id)):
         raise UsageError(f"{run_id!r} is no run of {name}; take one from `vcsctl history {name}`")
     if run_id is not None and since is not None:
         raise UsageError("--run names one run and --since many; leave one of them out")
     since_at = past("--since", since, datetime.now(UTC))
-    # The logs are on this node's own disk: they can be read while the shared directory does not answer.
+    # Mostly the logs are on this node's own disk: they can be read while the shared directory does not answer.
+    _see_that_it_answers(context.config.log_dir, name)
     there = log_files.logs_of(context.config.log_dir, name)
     chosen = _chosen(there, name, run_id, since_at)
     if follow and (chosen or run_id is None):
@@ -62,6 +64,21 @@ def logs(context: Context, name: str, run_id: str | None, follow: bool, since: s
         tell(f"no run of {name} has written anything here since then")
     else:
         in_time(lambda: _no_log(context, name, run_id))
+
+
+def _see_that_it_answers(log_dir: str, name: str) -> None:
+    """Nodes may share a log directory too, and one that hangs hangs whoever lists it: a child does so first."""
+
+    def look() -> Iterator[Message]:
+        with contextlib.suppress(OSError):  # met again by who prints it
+            log_files.logs_of(log_dir, name)
+        yield {}
+
+    with Watch(look) as watch:
+        while not watch.is_over:
+            watch.messages(_LOOK_S)
+            if watch.is_deaf:
+                raise StorageError(f"the log directory {log_dir}/{name} does not answer; see to its mount")
 
 
 def _chosen(there: Sequence[Log], name: str, run_id: str | None, since: datetime | None) -> list[Log]:
@@ -108,14 +125,21 @@ class _Printer:
         self._named = len(logs) > 1 if self._is_terminal else len({log.key for log in logs}) > 1
         self._last: Log | None = None
         self._ends_line = True
+        self._shown = defaultdict[str, Shown](Shown)
 
-    def print(self, log: Log, data: bytes) -> None:
-        last = self._last
+    def print(self, log: Log, data: bytes, *, is_last: bool = False) -> None:
+        last, data = self._last, self._shown[log.path].of(data, is_last=is_last)
+        if not data:
+            return
         if log != last and (self._named or (last and (self._is_terminal or log.key != last.key))):
             click.echo(("" if self._ends_line else "\n") + paint("faint", f"==> {log.name} <=="))
         self._last = log
         self._ends_line = data.endswith(b"\n")
         click.echo(data, nl=False)
+
+    def end(self) -> None:
+        if self._last is not None:
+            self.print(self._last, b"", is_last=True)
 
 
 def _print_all(logs: Sequence[Log], lines: int | None) -> None:
@@ -123,6 +147,7 @@ def _print_all(logs: Sequence[Log], lines: int | None) -> None:
     for log, path, at in _parts(logs, lines):
         for data in log_files.text_of([path], at):
             printer.print(log, data)
+    printer.end()
 
 
 def _parts(logs: Sequence[Log], lines: int | None) -> list[tuple[Log, str, int]]:
@@ -138,17 +163,38 @@ def _follow(
     following = _Following(context, name, run_id, there)
     following.begin(there, chosen, lines)
     with Watch(lambda: again(lambda: _looks(context, name, run_id, is_known=bool(there)), _LOOK_S)) as watch:
-        told, is_over = "", False
-        if not there:
-            tell(f"no log of {name} on this node yet; waiting for its next run")
+        said = _Said(f"the shared directory {context.config.shared_dir}")
+        is_over = False
         while not is_over:
             following.go_on()
             for message in watch.messages(_FOLLOW_PAUSE_S):
                 is_over = is_over or message.get("over", False)
-                if (note := message.get("note", "")) and note != told:
-                    tell(note)
-                    told = note
+                said.heed(message)
+            said.of_storage(is_deaf=watch.is_deaf)
         following.go_on()
+        following.end()
+
+
+class _Said:
+    """What is told beside the log, each once until it changes."""
+
+    def __init__(self, storage: str) -> None:
+        self._storage = storage
+        self._note = ""
+        self._fault = ""
+        self._trouble = ""
+
+    def heed(self, message: Message) -> None:
+        self._fault = message.get("fault", self._fault)
+        if (note := message.get("note", "")) and note != self._note:
+            tell(note)
+            self._note = note
+
+    def of_storage(self, *, is_deaf: bool) -> None:
+        trouble = f"{self._storage} does not answer" if is_deaf else self._fault
+        if trouble != self._trouble:
+            tell(f"{trouble}; following goes on" if trouble else f"{self._storage} answers again")
+            self._trouble = trouble
 
 
 def _looks(context: Context, name: str, run_id: str | None, *, is_known: bool) -> Iterator[Message]:
@@ -161,6 +207,8 @@ def _looks(context: Context, name: str, run_id: str | None, *, is_known: bool) -
             yield {"over": True}
     elif note := whereabouts.newest_elsewhere(context, name):
         yield {"note": note}
+    elif not is_known:
+        yield {"note": f"no log of {name} on this node yet; waiting for its next run"}
 
 
 class _Following:
@@ -198,6 +246,9 @@ class _Following:
                 self._tails.pop(log.key)[1].close()  # all of it was read after the next one had begun
             self._tails[log.key] = (log, Tail(log.path))
             self._read_on(log.key)
+
+    def end(self) -> None:
+        self._printer.end()
 
     def _read_on(self, key: str) -> None:
         log, tail = self._tails[key]

@@ -56,7 +56,7 @@ def enter(
     """Enters the requests; yields each of them, and what is to be said of them."""
     found = {name: runnable(context, name, node) for name in dict.fromkeys(names)}  # all or none
     requests = []
-    for name in names:
+    for name in found:
         able = dict.fromkeys(place.key for place in found[name] if not place.missing)
         for place in found[name]:
             if place.key not in able:

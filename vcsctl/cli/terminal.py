@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 import sys
 
 import click
@@ -57,3 +59,27 @@ def mark(meaning: str) -> str:
 def has_signs() -> bool:
     """Whether what is printed may have more than ASCII, by the locale."""
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+_BEGUN = re.compile(r"\x1b(?:\[[0-9;:]{0,32})?\Z")  # perhaps a colour, whose rest is to come
+_COLOUR_OR_CONTROL = re.compile(r"(\x1b\[[0-9;:]{0,32}m)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+class Shown:
+    """What a job prints, as it is passed on piece by piece: through a pipe byte for byte. A terminal would obey it: of
+    control characters it gets those that end lines, set columns or colour, and a ? for each of the others."""
+
+    def __init__(self) -> None:
+        encoding = sys.stdout.encoding or "utf-8"
+        self._encoding = encoding
+        self._decoder = codecs.getincrementaldecoder(encoding)("replace") if sys.stdout.isatty() else None
+        self._begun = ""
+
+    def of(self, data: bytes, *, is_last: bool = False) -> bytes:
+        """Keeps back what is not whole yet: a character, a colour."""
+        if self._decoder is None:
+            return data
+        text, self._begun = self._begun + self._decoder.decode(data, is_last), ""
+        if not is_last and (match := _BEGUN.search(text)):
+            text, self._begun = text[: match.start()], match[0]
+        return _COLOUR_OR_CONTROL.sub(lambda match: match[1] or "?", text).encode(self._encoding, "replace")

@@ -28,7 +28,7 @@ Look = Callable[[], Iterator[Message]]
 class Watch:
     """What `look` yields in a child, as it comes. An empty message is a sign of life, and is not passed on.
 
-    A fault that the child raises is raised here, with its sentence and its exit code.
+    A fault that the child raises is raised here, with its sentence and its exit code, after what it had said before.
     """
 
     def __init__(self, look: Look) -> None:
@@ -42,6 +42,7 @@ class Watch:
         os.close(writer)
         self._reader = reader
         self._buffer = b""
+        self._raised: Message | None = None
         self._heard_s = time.monotonic()
         self.is_over = False
 
@@ -59,6 +60,8 @@ class Watch:
 
     def messages(self, patience_s: float) -> list[Message]:
         """What has come, waiting no longer than that for the first of it."""
+        if self._raised is not None:
+            raise _fault(self._raised)
         if self.is_over:
             time.sleep(patience_s)
             return []
@@ -70,9 +73,9 @@ class Watch:
             self._see_end()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         found = [message for message in map(json.loads, lines) if message]
-        for message in found:
-            if "raised" in message:
-                raise _fault(message)
+        if found and "raised" in found[-1]:  # it says nothing after that
+            self._raised = found.pop()
+            return found or self.messages(patience_s)
         return found
 
     def _see_end(self) -> None:
