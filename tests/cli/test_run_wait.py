@@ -18,6 +18,7 @@ from terminals import Terminal, assert_screen, steady
 
 from vcsctl.cli.fate import exit_code
 from vcsctl.cli.history import Filter
+from vcsctl.cli.waiting import Progress
 from vcsctl.domain.history import Row
 
 Site = Any
@@ -224,3 +225,10 @@ ALL = Filter(frozenset(), frozenset(), None, None, None)
 )
 def test_a_row_is_taken_that_fits_everything_asked_for(wanted: Filter, taken: bool) -> None:
     assert list(wanted.of([ROW])) == [ROW] * taken
+
+
+def test_how_long_something_lasts_is_not_news(capfd: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    for text in ("a (silent for 15 s)", "a (silent for 16 s)", "a (silent for 1m05s)", "a (drained)"):
+        progress.show([(text, "")])
+    assert capfd.readouterr().err == "vcsctl: a (silent for 15 s)\nvcsctl: a (drained)\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from vcsctl.cli.tables import printable
 LOOK_S = 0.1
 # What is waited for, as a sentence, and what of it changes by itself, as its age does.
 Sentence = tuple[str, str]
+_LASTING = re.compile(r" for (\d+ s|\d+[mhd]\d\d[smh])\b")  # as a node has been silent, within a sentence
 
 
 def on_interrupt(text: Callable[[], str]) -> None:
@@ -46,9 +48,9 @@ class Progress:
             self._draw(sentences)
             return
         for text, _ in sentences:
-            if text not in self._told:
+            if _LASTING.sub("", text) not in self._told:
                 tell(printable(text))
-        self._told = [text for text, _ in sentences]
+        self._told = [_LASTING.sub("", text) for text, _ in sentences]
 
     def _draw(self, sentences: Sequence[Sentence]) -> None:
         line = ""
