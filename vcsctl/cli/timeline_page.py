@@ -102,6 +102,9 @@ def checked_path(text: str) -> str:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
+        folder = os.path.dirname(path)
+        if not os.path.isdir(folder):
+            raise RefusedError(f"--html {text}: there is no directory {folder}; make it first") from None
         return path
     except OSError as error:
         raise RefusedError(f"--html {text}: {(error.strerror or str(error)).lower()}") from None
