@@ -37,7 +37,7 @@ def told(process: subprocess.Popen[bytes], text: bytes, patience_s: float) -> fl
 
 
 def test_who_waits_says_that_the_share_hangs_and_waits_on(cell_of: CellOf) -> None:
-    cell = cell_of("a", configuration="fence_after: 60s\n")
+    cell = cell_of("a", configuration="fence_after: 180s\n")  # no run is stopped while the share hangs
     node = cell["a"]
     with mounted(cell, "a") as mount:
         gate = cell.root / "gate"
@@ -55,13 +55,13 @@ def test_who_waits_says_that_the_share_hangs_and_waits_on(cell_of: CellOf) -> No
             told(process, b"does not answer; waiting goes on", PATIENCE_S)
         told(follows[0], b"does not answer; following goes on", PATIENCE_S)
         commands = (("run", "gated", "--wait"), ("drain", "a"), ("resume", "a"), ("logs", "nothing-here", "-f"))
+        (node.root / "var/log/vcs/elsewhere").symlink_to(mount.point)  # a log directory that hangs
+        folder = begun(node, "logs", "elsewhere")
         late = [begun(node, *arguments) for arguments in commands]  # nothing is even asked for yet
         for process in late:
             told(process, b"does not answer; ", 60)
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE_S) == -signal.SIGINT, "Ctrl-C works all the same"
-        (node.root / "var/log/vcs/elsewhere").symlink_to(mount.point)  # a log directory that hangs
-        folder = begun(node, "logs", "elsewhere")
         told(folder, b"/elsewhere does not answer; see to its mount", 60)
         assert folder.wait(PATIENCE_S) == 75
         mount.answer()
