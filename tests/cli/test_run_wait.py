@@ -196,7 +196,11 @@ def test_history_is_filtered_and_counted(shared: Site) -> None:
     assert shared.vcsctl("history", "gated", "--stats").stdout.startswith("2 failed; recorded from ")
     with Terminal(command(shared, "history", "gated"), shared.environment, columns=70) as terminal:
         assert terminal.end() == 0
-        assert [line[-1] for line in terminal.text.splitlines()] == ["Y", "…", "…"], "a row is a line"
+        head, *listed, left_out = terminal.text.splitlines()
+        assert [line.split()[2:4] for line in listed] == [["gated.1", "failed"], ["gated.2", "failed"]], (
+            "a row is a line"
+        )
+        assert (head.split()[-1], left_out.split()[:4]) == ("WHY", ["too", "narrow", "for", "NODE,"]), terminal.text
     refused = shared.vcsctl("history", "gated", "--outcome", "faild")
     assert (refused.returncode, refused.stderr.partition(" is none of ok, failed")[0]) == (
         2,
