@@ -82,8 +82,17 @@ class Files:
         history.append(self.paths, node, [row], check=False)
         history.append_last(self.paths, node, [row])
 
-    def runs(self, key: str, node: str, fence: int = 1, groups: tuple[str, ...] = (), at: datetime = SINCE) -> None:
-        claim = Claim(key, fence, key.partition("@")[0], node, "manual", "requested", groups=groups, unit={})
+    def runs(
+        self,
+        key: str,
+        node: str,
+        fence: int = 1,
+        groups: tuple[str, ...] = (),
+        at: datetime = SINCE,
+        requests: tuple[str, ...] = (),
+    ) -> None:
+        name = key.partition("@")[0]
+        claim = Claim(key, fence, name, node, "manual", "requested", requests=requests, groups=groups, unit={})
         running.enter(self.paths, claim)
         _date(self.paths.running_index(claim.run_id), at)
 

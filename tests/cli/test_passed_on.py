@@ -77,3 +77,12 @@ def test_who_waits_lists_the_queue_once_a_second(tmp_path: Path) -> None:
     took_s = time.monotonic() - began_s
     assert said == ["waits"]
     assert listings.count(cell.paths.queue) <= 2 * (1 + took_s), "for its end and for its place"
+
+
+def test_who_is_taken_up_between_two_looks_does_not_wait_for_itself(tmp_path: Path) -> None:
+    """Its entry is on its way out, and its claim came after the look at it."""
+    cell = Files(tmp_path, from_plain({"schedule": "periodical", "name": "calc", "period": 5, "exec": ["/bin/true"]}))
+    cell.waits("calc")
+    cell.runs("calc", "a", requests=("r0000000001",))
+    fates = Fates(Context(str(cell.site.root)), [Request("r0000000001", "calc", "calc", "eve", "a")])
+    assert list(fates.look()) == []

@@ -139,6 +139,9 @@ class Fates:
         overview = Overview(self._context)
         keys = [pending.key for pending in overview.queue]
         for request in waiting:
+            run = overview.running.get(request.key)
+            if run is not None and request.id in run.value.requests:
+                continue  # it was taken up since: its entry is only on its way out
             if request.key in overview.pending:
                 place = overview.pending[request.key].place
                 yield {
