@@ -17,10 +17,10 @@ run: $(VENV)/.made
 	install -m 644 units/*.yaml $(ROOT)/usr/share/vcs/units
 	$(VENV)/bin/vcsd --root $(ROOT)
 
-# In three parts at a time, since most tests wait for something; the output of each comes when it is over. Not by threads
+# Two of three parts at a time, since most tests wait for something; the output of each comes when it is over. Not by threads
 # of one process or by pytest-xdist: what the tests fork has one thread, as in vcsd. TESTS=tests/cli runs some alone.
 test: $(VENV)/.made
-	$(if $(TESTS),$(VENV)/bin/python -m pytest $(TESTS),$(MAKE) --no-print-directory --keep-going --jobs=3 --output-sync=target $(PARTS))
+	$(if $(TESTS),$(VENV)/bin/python -m pytest $(TESTS),$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target $(PARTS))
 
 test-cluster: $(VENV)/.made
 	$(VENV)/bin/python -m pytest tests/cluster
