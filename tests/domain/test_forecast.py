@@ -283,9 +283,3 @@ def test_the_figures_of_a_small_cell() -> None:
     assert (other.name, round(other.share, 6)) == ("h", 1.0)
     assert figures.peak_starts(found) == (2, NOON)
     assert figures.score(found).unserved == 21
-
-
-def test_the_95th_percentile_is_one_of_the_values() -> None:
-    assert figures.percentile([float(n) for n in range(1, 101)], 0.95) == 95
-    assert figures.percentile([3.0], 0.95) == 3
-    assert figures.percentile([], 0.95) == 0

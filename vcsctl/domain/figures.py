@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from vcsctl.domain.forecast import Forecast, Planned, Unstarted
+from vcsctl.domain.statistics import nearest_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def of_services(forecast: Forecast, names: Iterable[str]) -> list[ServiceFigures
         waiting[entry.service] += entry.count
     return [
         ServiceFigures(
-            name, len(found), _mean(found), percentile(found, 0.95), max(found, default=0.0),
+            name, len(found), _mean(found), nearest_rank(sorted(found), 95) if found else 0.0, max(found, default=0.0),
             coalesced[name], missed[name], waiting[name],
         )
         for name in names
@@ -111,11 +111,6 @@ def score(forecast: Forecast) -> Score:
     wait_s = sum(run.wait_s for run in _begun(forecast))
     wait_s += sum((forecast.until - entry.due).total_seconds() for entry in forecast.waiting)
     return Score(unserved, wait_s, peak_starts(forecast)[0])
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    """The smallest of the values that so large a part of them does not exceed; 0 of none."""
-    return sorted(values)[math.ceil(part * len(values)) - 1] if values else 0.0
 
 
 def _begun(forecast: Forecast) -> list[Planned]:

@@ -46,9 +46,9 @@ def spread(values: Sequence[float]) -> Spread:
     ordered = sorted(values)
     if not ordered:
         return Spread(0)
-    return Spread(len(ordered), _nearest_rank(ordered, 50), _nearest_rank(ordered, 95), ordered[-1])
+    return Spread(len(ordered), nearest_rank(ordered, 50), nearest_rank(ordered, 95), ordered[-1])
 
 
-def _nearest_rank(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that so many percent are not above: one that was seen, also of few."""
+def nearest_rank(ordered: Sequence[float], percent: int) -> float:
+    """The smallest value that so many percent are not above: one that was seen, also of few. `ordered` has one."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

@@ -9,13 +9,12 @@ import os
 import re
 
 from vcsctl.store.opening import open_shared
-from vcsctl.store.paths import DRAINED, Paths, is_part
+from vcsctl.store.paths import DRAINED, UNITS, Paths, is_part
 
 _AFTER_A_NAME = b'":{"plain":'
 _GROUPS = re.compile(rb'"groups":\[("[^\]]*)\]')
 _RUN = re.compile(rb'"id":"([^"\\]+\.[0-9]+)"')
 _TAIL_BYTES = 1 << 16  # of a history: the runs somebody asks about are the last ones
-_UNITS = ".units.json"
 
 
 def services(paths: Paths, prefix: str = "") -> set[str]:
@@ -38,7 +37,7 @@ def groups(paths: Paths) -> set[str]:
 
 def nodes(paths: Paths) -> set[str]:
     """Those that publish something, and those that somebody drained."""
-    found = {name.removesuffix(_UNITS) for name in _names(paths.nodes) if name.endswith(_UNITS)}
+    found = {name.removesuffix(UNITS) for name in _names(paths.nodes) if name.endswith(UNITS)}
     found |= {name.removesuffix(DRAINED) for name in _names(paths.overrides) if name.endswith(DRAINED)}
     return set(filter(is_part, found))
 
@@ -60,7 +59,7 @@ def _number(run_id: str) -> int:
 
 
 def _published(paths: Paths) -> list[bytes]:
-    return [_read(f"{paths.nodes}/{name}") for name in _names(paths.nodes) if name.endswith(_UNITS)]
+    return [_read(f"{paths.nodes}/{name}") for name in _names(paths.nodes) if name.endswith(UNITS)]
 
 
 def _names(folder: str) -> list[str]:

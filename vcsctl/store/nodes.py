@@ -12,7 +12,7 @@ from typing import Any
 from vcsctl.errors import StorageError
 from vcsctl.store import codec, files, records
 from vcsctl.store.opening import again_where_stale, open_shared
-from vcsctl.store.paths import DRAINED, Paths, is_part
+from vcsctl.store.paths import DRAINED, UNITS, Paths, is_part
 from vcsctl.store.records import Faults, Stored
 
 
@@ -197,5 +197,5 @@ def units_of(text: bytes) -> NodeUnits | None:
 
 
 def nodes_with_units(paths: Paths) -> list[str]:
-    found = (name.removesuffix(".units.json") for name in files.names(paths.nodes) if name.endswith(".units.json"))
+    found = (name.removesuffix(UNITS) for name in files.names(paths.nodes) if name.endswith(UNITS))
     return sorted(filter(is_part, found))

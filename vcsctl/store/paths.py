@@ -20,6 +20,7 @@ CLAIM, STARTED, END, STOP, RESET = ".json", ".started", ".end.json", ".stop", ".
 ORDER = "order"
 DONE = "done"
 DRAINED = ".drained"
+UNITS = ".units.json"
 SESSION_PREFIX = "session."
 
 
@@ -140,7 +141,7 @@ class Paths:
         return f"{self.root}/nodes/{_part(node)}.json"
 
     def node_units(self, node: str) -> str:
-        return f"{self.root}/nodes/{_part(node)}.units.json"
+        return f"{self.root}/nodes/{_part(node)}{UNITS}"
 
     def node_runs(self, node: str) -> str:
         """The last outcome of each service that ran on this node: an index of its history, for `status`."""
