@@ -118,6 +118,13 @@ class Site:
             command, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False
         )
 
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command that goes on for a while, as `vcsctl` calls it."""
+        command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(self.root), *arguments]
+        return subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
     def history(self, name: str) -> list[dict[str, Any]]:
         rows = []
         for path in sorted((self.shared / "history" / name).glob("*.jsonl")):

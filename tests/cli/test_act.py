@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,6 +52,23 @@ def test_run_within_gives_up_in_time_and_says_so(site: Site) -> None:
     assert waited.returncode == 80
     assert f"{request_of(waited.stdout)}: missed: could not start by " in waited.stdout
     assert outcomes(site, "quick") == [("missed", "too-late")]
+
+
+def test_run_within_ends_though_nothing_is_claimed_that_could_record_it(site: Site) -> None:
+    """Its own run goes on for long; then no vcsd is there. The request stays out of sight until the next claim."""
+    start_held(site)
+    behind_its_own = site.begin("run", "held", "--within", "1s", "--wait")
+    site.until(lambda: list(site.shared.glob("queue/held.*.json")), "it waits for its own run")
+    site.stop()
+    without_vcsd = site.begin("run", "quick", "--within", "1s", "--wait")
+    for command in (behind_its_own, without_vcsd):
+        said, _ = command.communicate(timeout=30)
+        assert command.returncode == 80, said
+        assert re.search(r"r\w+: missed: could not start by \S+ \(--within\)$", said, re.MULTILINE), said
+    assert not site.vcsctl("queue").stdout, "nothing waits any more"
+    assert "(--within)" not in site.vcsctl("why", "quick").stdout
+    site.start()
+    site.until(lambda: ("missed", "too-late") in outcomes(site, "quick"), "then it is on record too")
 
 
 def test_several_requests_end_in_one_run_and_each_is_recorded(site: Site) -> None:

@@ -33,7 +33,7 @@ from vcsctl.store.records import append_line
 if TYPE_CHECKING:
     from vcsctl.domain.unit import Unit
 
-READ_PATIENCE_S = 5.0
+READ_PATIENCE_S = 4.0  # the answer is to be there within 5 s of Enter, and an interpreter has to start
 JSON_VERSION = 1
 _INDENTED = 1000
 
@@ -150,7 +150,7 @@ def show_json(kind: str, content: Any, **beside: Any) -> None:
 
 
 def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None) -> None:
-    """Runs a reading command's work in a child, given up after 5 s: a hung mount hangs whoever touches it.
+    """Runs a reading command's work in a child, given up in time: a hung mount hangs whoever touches it.
 
     What `read` returns is done after that, and may take its time: it touches the shared directory no more.
     `otherwise` is what can be said without the shared directory, when that cannot be used.

@@ -16,9 +16,11 @@ from vcsctl.cli.overview import Overview
 from vcsctl.cli.watching import Message
 from vcsctl.cli.whereabouts import log_of
 from vcsctl.domain.history import Row, rows
-from vcsctl.domain.run import CAUSES, Dropped, Request, parse_run_id
+from vcsctl.domain.nodes import CLOCK_LIMIT_S
+from vcsctl.domain.run import CAUSES, Dropped, Request, parse_run_id, too_late
 from vcsctl.errors import CANNOT_START, EXPIRED, FAILED, LOST, OK, SKIPPED, TIMED_OUT
 from vcsctl.store import files, history
+from vcsctl.store.queue import QueueReader
 from vcsctl.store.records import Faults
 from vcsctl.store.state import StateReader
 
@@ -49,6 +51,7 @@ class Fates:
         self._reader = StateReader(context.paths, Faults())
         self._seen: dict[str, Any] = {}
         self._told: dict[str, Message] = {}
+        self._began_s = time.monotonic()  # later than any of them was entered
         self._next_place_s = 0.0
         self._queued: set[str] = set()
         self._queue_again_s = 0.0
@@ -59,7 +62,7 @@ class Fates:
             self._list_queue()
         waiting = []
         for request in list(self._left):
-            message = self._of(request)
+            message = self._of(request) or self._too_late(request)
             if message is None:
                 waiting.append(request)
             elif message != self._told.get(request.id):
@@ -112,6 +115,17 @@ class Fates:
                 "at": found.started.value.at.timestamp() if found.started else 0.0,
             }
         return None if is_queued else self._recorded(request)
+
+    def _too_late(self, request: Request) -> Message | None:
+        """Its time is over, and no node starts it any more: on record that comes with the next claim of its KEY, which
+        may be long in coming, while its own run goes on or no vcsd is there."""
+        if request.within_s is None or time.monotonic() < self._began_s + request.within_s + CLOCK_LIMIT_S:
+            return None
+        pending = QueueReader(self._context.paths, Faults()).read_key(request.key)
+        for queued in pending.requests if pending else ():
+            if queued.request.id == request.id and not queued.cancelled and queued.expires_at:
+                return _dropped(request, Dropped("too-late", too_late(queued.expires_at), request=request.id))
+        return None  # it has left the queue by now
 
     def _recorded(self, request: Request) -> Message | None:
         """By the history: later runs may have followed, and the records of this one may be pruned."""

@@ -80,10 +80,12 @@ class Overview:
 
     @cached_property
     def pending(self) -> dict[str, Pending]:
-        """What waits, by KEY. A cancelled request waits no more, though its file is there until vcsd records it."""
-        found = {}
+        """What waits, by KEY. A cancelled request waits no more, nor one whose time is over, though its file is there
+        until vcsd records it."""
+        found, now = {}, datetime.now(UTC)
         for key, pending in QueueReader(self.paths, self.faults).read().items():
-            left = replace(pending, requests=tuple(queued for queued in pending.requests if not queued.cancelled))
+            waiting = (queued for queued in pending.requests if not queued.cancelled and not queued.is_past(now))
+            left = replace(pending, requests=tuple(waiting))
             if left.place is not None:
                 found[key] = left
         return found

@@ -214,6 +214,11 @@ def to_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def too_late(limit: datetime) -> str:
+    """Why a request with `--within` is not started any more."""
+    return f"could not start by {to_text(limit)} (--within)"
+
+
 def from_text(text: str) -> datetime:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from vcsctl.domain.nodes import CLOCK_LIMIT_S
 from vcsctl.domain.run import Request, SlotsEntry
 from vcsctl.store import files, records
 from vcsctl.store.paths import ORDER, Paths, split_queue_name
@@ -21,6 +22,16 @@ class Queued:
     request: Request
     entered_at: datetime
     cancelled: bool = False
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Not to be started from then on (`run --within`)."""
+        within_s = self.request.within_s
+        return self.entered_at + timedelta(seconds=within_s) if within_s is not None else None
+
+    def is_past(self, now: datetime) -> bool:
+        """No node that claims starts it any more, whatever its clock; its file stays until the next claim."""
+        return self.expires_at is not None and now >= self.expires_at + timedelta(seconds=CLOCK_LIMIT_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from vcsctl.domain.decision import DaemonFacts, KeyView, Waiter
 from vcsctl.store import state
@@ -106,6 +106,4 @@ def _unclaimed(pending: Pending, found: KeyState) -> Pending:
 
 
 def _waiter(queued: Queued) -> Waiter:
-    within_s = queued.request.within_s
-    expires_at = queued.entered_at + timedelta(seconds=within_s) if within_s is not None else None
-    return Waiter(queued.request.id, queued.entered_at, queued.cancelled, expires_at)
+    return Waiter(queued.request.id, queued.entered_at, queued.cancelled, queued.expires_at)
