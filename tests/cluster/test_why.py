@@ -33,6 +33,7 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
     made.unit("flaky", hourly("nodes: [a]\nretries: {attempts: 1, delay: 1h, max_delay: 2h}\nexec: [/bin/false]\n"))
     made.unit("lacking", hourly("nodes: [a]\nexec: [/nonexistent/program]\n"))
     made.unit("berlin", BERLIN)
+    made.unit("nightly", "schedule: fixed-time\nrun_at: 04:05\ntimezone: Asia/Tokyo\nnodes: [b]\nexec: [/bin/true]\n")
     made.unit("overridden", "schedule: periodical\nperiod: 5\nexec: [/bin/true]\n")
     made.unit("masked", "")
     made.unit("broken", "schedule: periodical\nperod: 5\nexec: [/bin/true]\n")
@@ -107,6 +108,9 @@ def test_a_node_that_is_drained(cell: Cell) -> None:
     assert has_line(r"may run on: b \(drained\)", told), told
     assert has_line(r"now: requested \(r\w+\); no node can take it now: b \(drained\)", told), told
     assert has_line(r"next: it starts when b is drained no more \(`vcsctl resume b`\)", told), told
+    told = why(cell, "nightly")
+    assert has_line(r"now: next slot .*; no node can start the next as things are: b \(drained\)", told), told
+    assert has_line(r"next: the next can start when b is drained no more \(`vcsctl resume b`\)", told), told
     assert cell["a"].vcsctl("resume", "b").returncode == 0
     assert rows(cell, "only-b")[0]["outcome"] == "ok"
 
@@ -114,6 +118,11 @@ def test_a_node_that_is_drained(cell: Cell) -> None:
 def test_a_program_that_is_missing(cell: Cell) -> None:
     told = why(cell, "lacking")
     assert has_line(r"may run on: a \(program missing: /nonexistent/program\)", told), told
+    missing = r"a \(program missing: /nonexistent/program\)"
+    assert has_line(f"now: next slot .*; no node can start the next as things are: {missing}", told), told
+    assert has_line("next: the next can start when /nonexistent/program is installed on a", told), told
+    shown = cell["b"].vcsctl("status", "lacking").stdout
+    assert has_line("problem: lacking: program missing on a: /nonexistent/program; install it there", shown), shown
 
 
 def test_a_unit_that_is_broken(cell: Cell) -> None:

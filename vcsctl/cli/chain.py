@@ -15,9 +15,9 @@ from vcsctl.cli.context import Context
 from vcsctl.cli.decisions import service_seen
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import age, listed, local, seconds
-from vcsctl.cli.targets import places
+from vcsctl.cli.targets import Place, places
 from vcsctl.domain.calendar import next_slot
-from vcsctl.domain.decision import Decision, KeyView, Start, Wait
+from vcsctl.domain.decision import Decision, Idle, KeyView, Start, Wait
 from vcsctl.domain.explain import next_step
 from vcsctl.domain.reconcile import decide
 from vcsctl.domain.run import CAUSES, Claim, Dropped, is_lock, to_text
@@ -156,31 +156,30 @@ class KeyChain:
 
     @cached_property
     def now_text(self) -> str:
-        """The sentence of the decision, and where it wants to start the one of what hinders it."""
+        """The sentence of the decision, and the one of what hinders its start, or the next."""
         decision = self.decision
-        if not isinstance(decision, Start | Wait):
+        if isinstance(decision, Start | Wait):
+            return "; ".join(dict.fromkeys((decision.why, self.overview.waits_for(self.key))))
+        if not (isinstance(decision, Idle) and decision.next_at and self.unable):
             return decision.why
-        return "; ".join(dict.fromkeys((decision.why, self.overview.waits_for(self.key))))
+        return f"{decision.why}; no node can start the next as things are{self._each_hindrance()}"
+
+    @cached_property
+    def _places(self) -> list[Place]:
+        return [place for place in places(self.context, self.name) if place.key == self.key]
+
+    def _each_hindrance(self) -> str:
+        nodes = self.context.nodes
+        each = listed(f"{place.node} ({place.hindrance(nodes.get(place.node))})" for place in self._places)
+        return f": {each}" if each else ""
 
     @cached_property
     def unable(self) -> list[str]:
         """What would let each node take it that may run it; none where one can already."""
-        remedies = []
-        for place in places(self.context, self.name):
-            if place.key != self.key:
-                continue
-            node = self.context.nodes.get(place.node)
-            if node is None or not (node.hindrance or place.missing):
-                return []
-            if place.missing:
-                remedies.append(f"{place.missing} is installed on {place.node}")
-            elif node.is_silent:
-                remedies.append(f"vcsd runs on {place.node} again")
-            elif node.hindrance == "drained":
-                remedies.append(f"{place.node} is drained no more (`vcsctl resume {place.node}`)")
-            else:
-                remedies.append(f"{place.node} claims again")
-        return remedies or ["a node that may run it is known"]
+        remedies = [place.remedy(self.context.nodes.get(place.node)) for place in self._places]
+        if not remedies:
+            return ["a node that may run it is known"]
+        return remedies if all(remedies) else []
 
     def _next(self) -> str:
         return next_step(self.view, self.decision, [run.value.run_id for run in self.in_the_way], self.unable)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from vcsctl.cli import daemon_view
+from vcsctl.cli.context import Context
 from vcsctl.cli.daemons import Instance
 from vcsctl.cli.overview import Line, Overview, override_text
 from vcsctl.cli.tables import listed
 
 
-def problems(overview: Overview, names: Collection[str] | None, daemons: Mapping[str, Sequence[Instance]]) -> list[str]:
-    """`names`: the services asked for, of whose units alone the faults count; None: all."""
+def problems(
+    overview: Overview,
+    names: Collection[str] | None,
+    daemons: Mapping[str, Sequence[Instance]],
+    only: Line | None = None,
+) -> list[str]:
+    """`names`: the services asked for, of whose units alone the faults count; None: all. `only`: the one that is shown
+    in all detail."""
     context = overview.context
     found = [
         f"on {where}: {text}" if where else text
@@ -27,7 +34,22 @@ def problems(overview: Overview, names: Collection[str] | None, daemons: Mapping
         if texts:
             found.append(f"node {where} differs: {listed(texts)}")
     found += [text for name, instances in daemons.items() for text in daemon_view.faults(name, instances)]
+    if only is not None and only.status == "enabled":
+        found += _missing_programs(overview.context, only.name)
     return [f"problem: {text}" for text in dict.fromkeys(found)]
+
+
+def _missing_programs(context: Context, name: str) -> Iterator[str]:
+    """By what the nodes published, and on this machine by a look: too dear for all services."""
+    from vcsctl.cli.targets import places  # here, since the tables need no units
+
+    lacking = dict[str, list[str]]()
+    for place in places(context, name):
+        if place.missing:
+            lacking.setdefault(place.missing, []).append(place.node)
+    for program, where in lacking.items():
+        on, there = (f" on {listed(where)}", " there") if len(context.nodes) > 1 else ("", "")
+        yield f"{name}: program missing{on}: {program}; install it{there}"
 
 
 def _faults_of_nodes(overview: Overview) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import click
 
+from vcsctl.cli.cell_nodes import CellNode
 from vcsctl.cli.context import Context
 from vcsctl.cli.tables import listed
 from vcsctl.domain.effective import fitting
@@ -25,6 +26,22 @@ class Place:
     node: str
     key: str
     missing: str | None
+
+    def hindrance(self, node: CellNode | None) -> str:
+        """Why the service cannot start there, with what is known of the node; empty where it can."""
+        missing = f"program missing: {self.missing}" if self.missing else ""
+        return "; ".join(filter(None, (node.hindrance if node else "", missing)))
+
+    def remedy(self, node: CellNode | None) -> str:
+        """What would let it start there."""
+        remedies = [f"{self.missing} is installed on {self.node}"] if self.missing else []
+        if node is not None and node.is_silent:
+            remedies.append(f"vcsd runs on {self.node} again")
+        elif node is not None and node.hindrance == "drained":
+            remedies.append(f"{self.node} is drained no more (`vcsctl resume {self.node}`)")
+        elif node is not None and node.hindrance:
+            remedies.append(f"{self.node} claims again")
+        return " and ".join(remedies)
 
 
 def places(context: Context, name: str) -> list[Place]:

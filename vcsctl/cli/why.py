@@ -169,9 +169,7 @@ def _where(overview: Overview, name: str) -> Iterator[Link]:
     """Which nodes may run it, and which of them can now; in a cell of one only what hinders it."""
     context, found = overview.context, []
     for place in places(context, name):
-        node = context.nodes.get(place.node)
-        missing = f"program missing: {place.missing}" if place.missing else ""
-        found.append((place.node, "; ".join(filter(None, (node.hindrance if node else "", missing)))))
+        found.append((place.node, place.hindrance(context.nodes.get(place.node))))
     data = {"nodes": {node: hindrance or None for node, hindrance in found}}
     if found and len(context.nodes) == 1:
         yield from (Link("nodes", hindrance, f"node {node}", data) for node, hindrance in found if hindrance)

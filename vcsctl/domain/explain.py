@@ -128,6 +128,8 @@ def next_step(view: KeyView, decision: Decision, in_the_way: Sequence[str], unab
             return "its runner ends it"
         case Idle(next_at=None) if view.unit is not None and not view.unit.enabled:
             return f"its slots count again after `vcsctl enable {view.unit.name}`"
+        case Idle(next_at=datetime()) if unable:
+            return f"the next can start when {' or '.join(unable)}"
         case Idle(why=why, next_at=moment):
             return f"nothing until {to_text(moment)}" if moment and to_text(moment) not in why else ""
 
