@@ -84,6 +84,25 @@ def test_why_at_a_time_that_is_no_slot_names_the_nearest_and_one_that_cannot_be_
     assert (refused.returncode, refused.stderr) == (2, "vcsctl: daemon is a daemon: it has no slots; leave --at out\n")
 
 
+def test_why_of_a_daemon_does_not_contradict_itself_and_names_the_way_out(site: Site) -> None:
+    site.configure("node: bill1\n")
+    site.unit("keeps", "schedule: daemon\nexec: [/bin/sleep, 1000]\n")
+    site.unit("lacking", "schedule: daemon\nexec: [/nonexistent/program]\n")
+    site.start()
+    site.until(lambda: "up since" in site.vcsctl("why", "keeps").stdout, "it is up")
+    told = site.vcsctl("why", "keeps").stdout
+    reason = "the reason then: wanted, and not running; no outcome yet"
+    assert re.search(rf"\n  last claim: (\S+) on bill1, \S+ \S+ \(.* ago\), {reason}\n  now: runs as \1\n", told), told
+    site.until(lambda: "waiting to restart" in site.vcsctl("status", "lacking").stdout, "the other one cannot start")
+    way_out = "program missing: /nonexistent/program; it starts when /nonexistent/program is installed on bill1"
+    assert f"; {way_out}\n" in site.vcsctl("why", "lacking").stdout
+    problem = "problem: lacking: program missing: /nonexistent/program; install it\n"
+    assert site.vcsctl("status", "lacking").stdout.startswith(problem)
+    assert site.vcsctl("drain", "bill1").returncode == 0
+    now = "\n  now: node bill1 is drained; it starts when bill1 is drained no more (`vcsctl resume bill1`)\n"
+    assert now in site.vcsctl("why", "keeps").stdout
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 def test_why_fits_the_terminal(shared: Site, columns: int) -> None:
     reason = "--reason", "the new tape library is late, and until it is there nobody may be billed twice a day"

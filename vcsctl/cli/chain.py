@@ -14,7 +14,7 @@ from typing import Any
 from vcsctl.cli.context import Context
 from vcsctl.cli.decisions import service_seen
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.tables import age, listed, local, seconds
+from vcsctl.cli.tables import age, listed, local, seconds, when
 from vcsctl.cli.targets import Place, places
 from vcsctl.domain.calendar import next_slot
 from vcsctl.domain.decision import Decision, Idle, KeyView, Start, Wait
@@ -42,12 +42,6 @@ class Link:
     @property
     def text(self) -> str:
         return self.label + self.fact if self.label.isspace() else f"{self.label or self.link}: {self.fact}"
-
-
-def when(instant: datetime, now: datetime) -> str:
-    """In local time, and how far away."""
-    away_s = (instant - now).total_seconds()
-    return f"{local(instant)} ({f'in {age(away_s)}' if away_s > 0 else f'{age(-away_s)} ago'})"
 
 
 class KeyChain:

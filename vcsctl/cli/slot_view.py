@@ -8,7 +8,8 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
-from vcsctl.cli.chain import KeyChain, Link, when
+from vcsctl.cli.chain import KeyChain, Link
+from vcsctl.cli.tables import when
 from vcsctl.domain.calendar import EveryMinutes, Schedule, next_slot, previous_slot
 from vcsctl.domain.clock_change import oddity
 from vcsctl.domain.explain import fates

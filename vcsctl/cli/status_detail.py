@@ -12,7 +12,7 @@ from vcsctl.cli.layout import Column, Row, cut_line, shown_table, wrapped
 from vcsctl.cli.overview import NO_KIND, Line, Overview
 from vcsctl.cli.selection import meaning
 from vcsctl.cli.status_facts import SLOTS, durations, last_rows, log_here, log_of, recent
-from vcsctl.cli.tables import ago, local, seconds, short
+from vcsctl.cli.tables import local, seconds, short, when
 from vcsctl.cli.terminal import columns, mark, paint
 from vcsctl.domain.history import Row as Outcome
 
@@ -67,12 +67,12 @@ def _facts(overview: Overview, line: Line, rows: Sequence[Outcome]) -> Iterator[
     if line.kind != "daemon":
         for run in line.runs:
             where = f"on {run.value.node}, {run.value.run_id}: {run.value.why}"
-            yield "now", f"running since {local(run.at)} ({ago(run.at, now)}) {where}"
+            yield "now", f"running since {when(run.at, now)} {where}"
     if line.queued_since:
-        yield "queue", f"in queue since {local(line.queued_since)} ({ago(line.queued_since, now)}), {line.waits_for}"
+        yield "queue", f"in queue since {when(line.queued_since, now)}, {line.waits_for}"
     if slots := overview.next_slots(line, now, SLOTS):
         then = [short(slot, slots[0]) for slot in slots[1:]]
-        yield "next", ", ".join((f"{local(slots[0])} ({ago(slots[0], now)})", *then))
+        yield "next", ", ".join((when(slots[0], now), *then))
     if took := durations(rows):
         runs = f"the last {took.runs} runs" if took.runs > 1 else "its one run"
         yield "took", f"{seconds(took.average_s)} on average, {seconds(took.longest_s)} at most, by {runs}"

@@ -37,6 +37,11 @@ def ago(instant: datetime, now: datetime) -> str:
     return f"{age(lasts_s)} ago" if lasts_s >= 0 else f"in {age(-lasts_s)}"
 
 
+def when(instant: datetime, now: datetime) -> str:
+    """In local time, and how far away."""
+    return f"{local(instant)} ({ago(instant, now)})"
+
+
 def seconds(duration_s: float | None) -> str:
     if duration_s is None:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 from typing import Any
 
 import click
@@ -18,6 +18,7 @@ from vcsctl.cli.decisions import changed_since, of_daemon
 from vcsctl.cli.orders import cell_of
 from vcsctl.cli.overview import Overview, outdated_notes, override_text
 from vcsctl.cli.slot_view import parse_at, slot_links
+from vcsctl.cli.tables import when
 from vcsctl.cli.targets import node_option, places
 from vcsctl.cli.terminal import columns, paint
 from vcsctl.domain.decision import Start, Wait
@@ -204,14 +205,24 @@ def _decided(overview: Overview, name: str, one: Instance) -> Iterator[Link]:
     data = {"key": one.key, "node": one.node}
     if found.run is not None:
         end = f"{found.end.value.outcome}: {found.end.value.why}" if found.end else "no outcome yet"
-        fact = f"{found.run.value.run_id} on {found.runs_on}, {found.run.value.why}; {end}"
+        began = when(found.run.at, datetime.now(UTC))  # why it was claimed is no more so since
+        fact = f"{found.run.value.run_id} on {found.runs_on}, {began}, the reason then: {found.run.value.why}; {end}"
         yield Link("last claim", fact, "  last claim", data)
     blocked = overview.waits_for(one.key) if isinstance(decision, Start | Wait) else ""
-    lacking = f"program missing: {one.why}" if one.state == "program missing" else ""
-    fact = "; ".join(dict.fromkeys(filter(None, (decision.why, lacking or blocked))))
+    fact = "; ".join(dict.fromkeys(filter(None, (decision.why, *(_way_out(overview, name, one) or (blocked,))))))
     yield Link("now", fact, "  now", data | {"decision": type(decision).__name__.lower()})
     if changed := changed_since(overview, name, one):
         yield Link("changed", changed, "  ", data)
+
+
+def _way_out(overview: Overview, name: str, one: Instance) -> tuple[str, ...]:
+    """What its node lacks to start it, and what would mend that."""
+    place = next((one_of for one_of in places(overview.context, name) if one_of.node == one.node), None)
+    if place is None or one.state not in ("drained", "program missing", "waiting"):
+        return ()
+    remedy = place.remedy(overview.context.nodes.get(one.node))
+    missing = f"program missing: {place.missing}" if place.missing else ""
+    return (missing, f"it starts when {remedy}") if remedy else ()
 
 
 COMMANDS: dict[str, click.Command] = {"why": why}
