@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import re
+import subprocess
 import sys
 from typing import Any
 
@@ -60,18 +61,19 @@ def test_why_says_what_is_declared_and_what_comes_next(shared: Site) -> None:
     assert lines["declared"] == "enabled, 04:05 on mon"
     assert re.fullmatch(r"\S+ \S+ \(in \S+\), then \S+ \S+", lines["next slot"])
     assert lines["counts"].endswith(", when its schedule or its status last changed")
-    assert re.fullmatch(r"next slot \S+T04:05:00Z", lines["now"])
+    assert re.fullmatch(r"next slot \S+ 04:05:00", lines["now"])
     assert "now: disabled\n" in shared.vcsctl("why", "daemon").stdout
     answer = json.loads(shared.vcsctl("why", "backup", "--output", "json").stdout)
     assert answer["version"] == 1
     assert [link["link"] for link in answer["why"]] == ["declared", "next slot", "counts", "now"]
-    assert [link["fact"] for link in answer["why"] if link["link"] == "now"] == [lines["now"]]
+    (fact,) = (link["fact"] for link in answer["why"] if link["link"] == "now")
+    assert re.fullmatch(r"next slot \S+T04:05:00Z", fact)
 
 
 def test_why_at_a_time_that_is_no_slot_names_the_nearest_and_one_that_cannot_be_read_is_refused(shared: Site) -> None:
     no_slot = shared.vcsctl("why", "backup", "--at", "2027-01-05T04:05").stdout
-    nearest = "the nearest are 2027-01-04 04:05 +0000 and 2027-01-11 04:05 +0000"
-    assert no_slot == f"slot: none is due then by the schedule in force; {nearest}\n"
+    nearest = "by the schedule in force the nearest are 2027-01-04 04:05:00 and 2027-01-11 04:05:00"
+    assert no_slot == f"slot: none is due at 2027-01-05 04:05:00; {nearest}\n"
     ahead = shared.vcsctl("why", "backup", "--at", "2027-01-04T05:05+01:00").stdout
     assert "\n  it is still to come; until then: next slot " in ahead
     disabled = shared.vcsctl("why", "calculator", "--at", "2027-01-04T05:02").stdout
@@ -82,6 +84,26 @@ def test_why_at_a_time_that_is_no_slot_names_the_nearest_and_one_that_cannot_be_
         assert (refused.returncode, refused.stderr) == (2, expected)
     refused = shared.vcsctl("why", "daemon", "--at", "14:05")
     assert (refused.returncode, refused.stderr) == (2, "vcsctl: daemon is a daemon: it has no slots; leave --at out\n")
+
+
+def test_why_names_the_zone_of_a_service_that_is_not_the_readers(shared: Site) -> None:
+    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(shared.root), "why", "backup"]
+
+    def told(*arguments: str) -> str:
+        environment = {**shared.environment, "TZ": "Asia/Tokyo"}
+        return subprocess.run(
+            [*command, *arguments], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert told().startswith("declared: enabled, 04:05 on mon, UTC\n")
+    assert re.search(r"\nnext slot: \S+ 13:05:00 \(in \S+\), 04:05 \+0000 in UTC, then \S+ 13:05:00\n", told())
+    assert re.search(r"\nnow: next slot \S+ 13:05:00\n", told())
+    assert told("--at", "2027-01-04T04:05").startswith("slot: 2027-01-04 13:05:00 (in ")
+    assert "), 04:05 +0000 in UTC\n" in told("--at", "2027-01-04T04:05")
+    no_slot = told("--at", "2027-01-05T20:05")
+    assert no_slot.startswith(
+        "slot: none is due at 2027-01-06 05:05:00, 2027-01-05 20:05 +0000 in UTC; by the schedule "
+    )
 
 
 def test_why_of_a_daemon_does_not_contradict_itself_and_names_the_way_out(site: Site) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -49,7 +51,16 @@ def test_retries_a_waiting_slot_and_its_end_by_disable(site: Site, tmp_path: Pat
     waiting = site.vcsctl("status", "behind").stdout
     assert f"waits for group held, held by held.1 on {node}\n" in waiting
     assert "\n  queue:     in queue since " in waiting
-    assert f"slot {slot}" in site.vcsctl("queue").stdout
+    waits = json.loads(site.vcsctl("queue", "--output", "json").stdout)["queue"][0]
+    assert waits["entries"] == [f"slot {slot}"]
+    site.environment["TZ"] = "Asia/Tokyo"
+    local = datetime.fromisoformat(slot).astimezone(ZoneInfo("Asia/Tokyo")).strftime("%Y-%m-%d %H:%M:%S")
+    assert f"slot {local}" in site.vcsctl("queue").stdout
+    assert f"now: slot {local} is due; waits for group held" in site.vcsctl("why", "behind").stdout
+    for command in (("why", "behind"), ("status", "behind"), ("why", "flaky"), ("history", "flaky")):
+        screen = site.vcsctl(*command).stdout
+        assert not re.search(r"\dT\d|\d:\d\d\.\d", screen), f"one notation, one zone: {screen}"
+    del site.environment["TZ"]
     explained = site.vcsctl("why", "behind").stdout
     assert "in queue since " in explained
     assert f"is due; waits for group held, held by held.1 on {node}\n" in explained

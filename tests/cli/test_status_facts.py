@@ -12,6 +12,7 @@ import pytest
 from disks import NOW, Files
 from terminals import Terminal
 
+from vcsctl.cli.tables import readable
 from vcsctl.domain.unit import from_plain
 
 
@@ -58,7 +59,11 @@ def test_what_an_older_entry_has_reserved_is_waited_for(cell: Files) -> None:
     assert service(cell, "older")["waits_for"] == "waits for group held, held by runs.1 on b"
     reserved = service(cell, "younger")["waits_for"]
     assert re.fullmatch(r"waits for group other, reserved for older, in the queue since \S+", reserved)
-    assert f"; {reserved}\n" in cell.site.vcsctl("why", "younger").stdout
+    on_screen = f"{readable(reserved)}\n"
+    assert re.search(r"older, in the queue since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", on_screen), "as all else there"
+    for command in ("why", "status"):
+        assert on_screen in cell.site.vcsctl(command, "younger").stdout
+    assert on_screen in cell.site.vcsctl("queue").stdout
     assert service(cell, "next")["waits_for"] == "starts next", "what no node can start reserves nothing"
 
 

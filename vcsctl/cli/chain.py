@@ -10,13 +10,14 @@ from functools import cached_property
 from itertools import islice
 from statistics import median
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from vcsctl.cli.context import Context
 from vcsctl.cli.decisions import service_seen
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import age, listed, local, seconds, when
 from vcsctl.cli.targets import Place, places
-from vcsctl.domain.calendar import next_slot
+from vcsctl.domain.calendar import AtTimes, next_slot
 from vcsctl.domain.decision import Decision, Idle, KeyView, Start, Wait
 from vcsctl.domain.explain import next_step
 from vcsctl.domain.reconcile import decide
@@ -42,6 +43,15 @@ class Link:
     @property
     def text(self) -> str:
         return self.label + self.fact if self.label.isspace() else f"{self.label or self.link}: {self.fact}"
+
+
+def elsewhere(instant: datetime, zone: str) -> str:
+    """The same instant in a service's zone, where that is another than the reader's; else nothing."""
+    here, there = instant.astimezone(), instant.astimezone(ZoneInfo(zone))
+    if there.utcoffset() == here.utcoffset():
+        return ""
+    day = f"{there:%Y-%m-%d} " if there.date() != here.date() else ""
+    return f", {day}{there:%H:%M %z} in {zone}"
 
 
 class KeyChain:
@@ -88,7 +98,8 @@ class KeyChain:
         first = next_slot(view.schedule, counted)
         second = next_slot(view.schedule, first)
         data = {"at": to_text(first), "timezone": view.schedule.timezone}
-        yield Link("next slot", f"{when(first, now)}, then {local(second)}", data=data)
+        zone = elsewhere(first, view.schedule.timezone) if isinstance(view.schedule, AtTimes) else ""
+        yield Link("next slot", f"{when(first, now)}{zone}, then {local(second)}", data=data)
         day_ago = now - timedelta(days=1)
         if view.moment > max(day_ago, view.watermark or day_ago):  # else it was long ago, or more than that is claimed
             fact = f"only slots after {when(view.moment, now)}, when its schedule or its status last changed"

@@ -14,7 +14,7 @@ from vcsctl.cli import layout
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.layout import Column, shown_table, too_narrow
 from vcsctl.cli.moments import past
-from vcsctl.cli.tables import local, seconds
+from vcsctl.cli.tables import local, readable, seconds
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import LOCK, Outcome, Trigger, to_text
 from vcsctl.domain.values import NAME_PATTERN
@@ -130,7 +130,7 @@ def _history(context: Context, name: str, wanted: Filter, most: int | None, stat
             r.outcome,
             r.trigger,
             seconds(r.duration_s),
-            r.why + (f" ({r.count} slots)" if r.count > 1 else ""),
+            readable(r.why) + (f" ({r.count} slots)" if r.count > 1 else ""),
         )
         for r in rows
     ]

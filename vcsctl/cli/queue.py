@@ -9,7 +9,7 @@ import click
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.layout import Column, Row, shown_table, too_narrow
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.tables import ago, local, short
+from vcsctl.cli.tables import ago, local, readable, short
 from vcsctl.cli.terminal import columns
 from vcsctl.domain.run import to_text
 
@@ -45,7 +45,9 @@ def _queue(context: Context, output: str) -> None:
         show_json("queue", [dict(zip(fields, row, strict=True)) for row in rows])
         return
     if entries:
-        cells = [Row((key, _since(place), ", ".join(what), why)) for key, place, what, why in entries]
+        cells = [
+            Row((key, _since(place), readable(", ".join(what)), readable(why))) for key, place, what, why in entries
+        ]
         found = shown_table(_COLUMNS, cells)
         for text in (*found.lines, *too_narrow(found.left_out)):
             show(text)

@@ -42,7 +42,7 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
     )),
     'why': ('Explain what comes next, or became of a slot, and why.', (
         (('name',), 'service', 1, False, ''),
-        (('--at', 'at'), '', 1, False, 'What became of the slot of that time, such as 14:05 or 2026-11-25T14:05.'),
+        (('--at', 'at'), '', 1, False, "What became of the slot of that time, in the service's zone: 14:05, 2026-11-25T14:05."),
         (('--node', 'node'), 'node', 1, False, 'Only on this node.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),

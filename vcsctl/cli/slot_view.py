@@ -8,8 +8,8 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
-from vcsctl.cli.chain import KeyChain, Link
-from vcsctl.cli.tables import when
+from vcsctl.cli.chain import KeyChain, Link, elsewhere
+from vcsctl.cli.tables import local, when
 from vcsctl.domain.calendar import EveryMinutes, Schedule, next_slot, previous_slot
 from vcsctl.domain.clock_change import oddity
 from vcsctl.domain.explain import fates
@@ -51,11 +51,9 @@ def slot_links(chain: KeyChain, asked: datetime | time) -> Iterator[Link]:
     minute = asked.astimezone(UTC).replace(second=0, microsecond=0)
     slot = previous_slot(schedule, minute + _MINUTE - datetime.resolution)
     if slot < minute or (in_gap and isinstance(schedule, EveryMinutes)):
-        yield Link("slot", _not_a_slot(schedule, minute, zone), data={"slot": None})
+        yield Link("slot", _not_a_slot(schedule, minute), data={"slot": None})
         return
-    there = slot.astimezone(zone)
-    other_zone = f", {there:%H:%M %z} in {zone.key}" if there.utcoffset() != slot.astimezone().utcoffset() else ""
-    yield Link("slot", f"{when(slot, now)}{other_zone}", data={"slot": to_text(slot)})
+    yield Link("slot", f"{when(slot, now)}{elsewhere(slot, zone.key)}", data={"slot": to_text(slot)})
     rows = takewhile(lambda row: row.at > slot - _CLOCKS_APART, history.read(chain.context.paths, chain.name))
     for fate in fates(chain.view, slot, [row for row in rows if row.key == chain.key], now):
         fact = fate.why
@@ -64,7 +62,7 @@ def slot_links(chain: KeyChain, asked: datetime | time) -> Iterator[Link]:
         yield Link("fate", fact, "  ", {"what": fate.what, "run": fate.run or None})
 
 
-def _not_a_slot(schedule: Schedule, instant: datetime, zone: ZoneInfo) -> str:
+def _not_a_slot(schedule: Schedule, instant: datetime) -> str:
+    then = f"{local(instant)}{elsewhere(instant, schedule.timezone)}"
     before, after = previous_slot(schedule, instant), next_slot(schedule, instant)
-    near = " and ".join(f"{one.astimezone(zone):%Y-%m-%d %H:%M %z}" for one in (before, after))
-    return f"none is due then by the schedule in force; the nearest are {near}"
+    return f"none is due at {then}; by the schedule in force the nearest are {local(before)} and {local(after)}"

@@ -12,7 +12,7 @@ from vcsctl.cli.layout import Column, Row, cut_line, shown_table, wrapped
 from vcsctl.cli.overview import NO_KIND, Line, Overview
 from vcsctl.cli.selection import meaning
 from vcsctl.cli.status_facts import SLOTS, durations, last_rows, log_here, log_of, recent
-from vcsctl.cli.tables import local, seconds, short, when
+from vcsctl.cli.tables import local, readable, seconds, short, when
 from vcsctl.cli.terminal import columns, mark, paint
 from vcsctl.domain.history import Row as Outcome
 
@@ -37,16 +37,16 @@ def detail_lines(overview: Overview, line: Line, instances: Sequence[Instance]) 
         yield from wrapped(line.description, columns(), 2, 0)
     rows = recent(overview, line.name)
     for label, text in _facts(overview, line, rows):
-        yield from wrapped(f"{label + ':':{_LABEL}}{text}", columns(), 2, _LABEL)
+        yield from wrapped(f"{label + ':':{_LABEL}}{readable(text)}", columns(), 2, _LABEL)
     for note in line.notes:
         look = "waits" if note.startswith("override") else "bad"
-        yield from (paint(look, text) for text in wrapped(note, columns(), 2))
+        yield from (paint(look, text) for text in wrapped(readable(note), columns(), 2))
     for instance in instances:
         changed = changed_since(overview, line.name, instance)
         for text in daemon_view.details(instance, log_here(overview, instance), changed):
             indent = len(text) - len(text.lstrip())
             if indent < 4:
-                yield from wrapped(text.lstrip(), columns(), indent)
+                yield from wrapped(readable(text.lstrip()), columns(), indent)
             else:
                 yield cut_line(text)  # of its log
     keys = overview.keys(line.name)
@@ -97,7 +97,7 @@ def _key_row(overview: Overview, key: str) -> Row:
     if run:
         words = f"running since {local(run.at)}"
     queued = f"since {local(pending.place)}, {overview.waits_for(key)}" if pending else "-"
-    return Row((key, words, queued))
+    return Row((key, words, readable(queued)))
 
 
 def _last_runs(recorded: Sequence[Outcome]) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _last_runs(recorded: Sequence[Outcome]) -> Iterator[str]:
                 row.node,
                 row.outcome,
                 seconds(row.duration_s) or "-",
-                row.why + (f" ({row.count} slots)" if row.count > 1 else ""),
+                readable(row.why) + (f" ({row.count} slots)" if row.count > 1 else ""),
             ),
             {"OUTCOME": _LOOKS.get(row.outcome, "waits")},
         )

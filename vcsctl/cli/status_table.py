@@ -10,7 +10,7 @@ from vcsctl.cli.daemons import Instance
 from vcsctl.cli.layout import Column, Row, cut_line, faint, shown_table, too_narrow, wrapped
 from vcsctl.cli.overview import KINDS, Line, Overview
 from vcsctl.cli.selection import failed_on, meaning, running_on
-from vcsctl.cli.tables import ago, listed, local, seconds, short
+from vcsctl.cli.tables import ago, listed, local, readable, seconds, short
 from vcsctl.cli.terminal import columns, mark, paint
 
 Daemons = Mapping[str, Sequence[Instance]]
@@ -61,8 +61,8 @@ class Cells:
         status = mark(looks["STATUS"]) + line.status if looks else line.status
         status += " *" if line.notes else ""
         allowed, groups = ", ".join(line.allowed_nodes) or "all", ", ".join(line.run_groups) or "-"
-        queued = f"since {self._when(line.queued_since)}, {line.waits_for}" if line.queued_since else "-"
-        told = daemon_view.cell_words(instances, self._where, self._when)
+        queued = f"since {self._when(line.queued_since)}, {readable(line.waits_for)}" if line.queued_since else "-"
+        told = readable(daemon_view.cell_words(instances, self._where, self._when))
         if not wide:
             last = told or self._last(line)
             return Row((status, line.name, line.schedule, allowed, groups, last, queued), looks)
@@ -147,7 +147,7 @@ def first_lines(problems: Sequence[str], overrides: Sequence[str]) -> Iterator[s
     ):
         shown = texts if width is None or len(texts) <= most else texts[:most]
         for text in shown:
-            yield from (paint(look, line) for line in wrapped(text, width))
+            yield from (paint(look, line) for line in wrapped(readable(text), width))
         if len(shown) < len(texts):
             yield paint(look, cut_line(f"and {len(texts) - len(shown)} more {what}; through a pipe all are shown"))
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+
+from vcsctl.domain.run import from_text
+
+_INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z\b")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -21,6 +26,18 @@ def printable(text: str) -> str:
 def local(instant: datetime | None) -> str:
     """An instant in this machine's local time, as people read it."""
     return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S") if instant else "-"
+
+
+def readable(text: str) -> str:
+    """A sentence of the records and of vcsd's log for people: its instants in local time, as all others on a screen."""
+    return _INSTANT.sub(_local_instant, text) if "Z" in text else text
+
+
+def _local_instant(match: re.Match[str]) -> str:
+    try:
+        return local(from_text(match[0]))
+    except (ValueError, OverflowError):  # a job may print what it likes
+        return match[0]
 
 
 def short(instant: datetime, now: datetime) -> str:

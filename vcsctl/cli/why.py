@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import click
 
-from vcsctl.cli.chain import KeyChain, Link, of_a_silent_node
+from vcsctl.cli.chain import KeyChain, Link, elsewhere, of_a_silent_node
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.daemon_view import sentence
 from vcsctl.cli.daemons import Instance
 from vcsctl.cli.decisions import changed_since, of_daemon
+from vcsctl.cli.layout import wrapped
 from vcsctl.cli.orders import cell_of
 from vcsctl.cli.overview import Overview, outdated_notes, override_text
 from vcsctl.cli.slot_view import parse_at, slot_links
-from vcsctl.cli.tables import when
+from vcsctl.cli.tables import readable, when
 from vcsctl.cli.targets import node_option, places
 from vcsctl.cli.terminal import columns, paint
 from vcsctl.domain.decision import Start, Wait
 from vcsctl.domain.effective import fitting, in_force
 from vcsctl.domain.run import to_text
-from vcsctl.domain.unit import Daemon, Unit, schedule_text
+from vcsctl.domain.unit import Daemon, FixedTime, Unit, schedule_text
 from vcsctl.errors import UsageError
 
 
@@ -38,7 +38,10 @@ class Asked:
 @click.command()
 @click.argument("name")
 @click.option(
-    "--at", "at", metavar="TIME", help="What became of the slot of that time, such as 14:05 or 2026-11-25T14:05."
+    "--at",
+    "at",
+    metavar="TIME",
+    help="What became of the slot of that time, in the service's zone: 14:05, 2026-11-25T14:05.",
 )
 @node_option
 @output_option
@@ -48,8 +51,8 @@ def why(context: Context, name: str, at: str | None, node: str | None, output: s
 
     Example: vcsctl why calculator --at 14:05
 
-    A time without an offset is one of the service's time zone. A service that runs on each of its nodes is explained
-    for all of them, or for --node.
+    What is shown is in local time. A TIME without an offset is one of the service's time zone, which is named where it
+    is another. A service that runs on each of its nodes is explained for all of them, or for --node.
     """
     asked = Asked(name, node, parse_at(at) if at is not None else None)
     in_time(lambda: _why(context, asked, output), lambda: _why_here(context, asked, output))
@@ -80,12 +83,10 @@ def _why(context: Context, asked: Asked, output: str) -> None:
 
 def _lines(link: Link, indent: str) -> Iterator[str]:
     """On a terminal no word is cut, and what goes on in the next line is indented."""
-    width, label = columns(), link.text.removesuffix(link.fact).strip()
-    for number, text in enumerate(link.text.splitlines()):
-        text = indent + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-        lines = (
-            textwrap.wrap(text, width, subsequent_indent=f"{indent}    ", break_on_hyphens=False) if width else [text]
-        )
+    label = link.text.removesuffix(link.fact).strip()
+    for number, text in enumerate(readable(link.text).splitlines()):
+        words = text.lstrip()
+        lines = list(wrapped(words, columns(), len(indent) + len(text) - len(words), 4))
         if number == 0 and label:
             lines[0] = lines[0].replace(label, paint("strong", label), 1)
         yield from lines
@@ -139,14 +140,16 @@ def _declared(overview: Overview, name: str) -> Iterator[Link]:
     current, unfit = fitting(unit, override)
     if unfit:
         yield Link("override", unfit)
-    yield Link("declared", _status_text(unit), data={"enabled": unit.enabled, "schedule": schedule_text(unit)})
+    yield Link("declared", _status_text(context, unit), data={"enabled": unit.enabled, "schedule": schedule_text(unit)})
     counting = in_force(override, unit)
     for field, changed in counting.items():
         data = {"field": field, "value": changed.value, "by": changed.by, "at": to_text(changed.at)}
         yield Link("override", override_text(field, changed), data=data | {"reason": changed.reason})
     if counting and not unfit:
         yield Link(
-            "effective", _status_text(current), data={"enabled": current.enabled, "schedule": schedule_text(current)}
+            "effective",
+            _status_text(context, current),
+            data={"enabled": current.enabled, "schedule": schedule_text(current)},
         )
     for note in outdated_notes(name, (override.fields.keys() if override else set()) - counting.keys()):
         label, _, fact = note.partition(": ")
@@ -162,8 +165,15 @@ def _declared(overview: Overview, name: str) -> Iterator[Link]:
     yield from _where(overview, name)
 
 
-def _status_text(unit: Unit) -> str:
-    return f"{'enabled' if unit.enabled else 'disabled'}, {schedule_text(unit)}"
+def _status_text(context: Context, unit: Unit) -> str:
+    """The times of a fixed-time service are those of its zone."""
+    text = f"{'enabled' if unit.enabled else 'disabled'}, {schedule_text(unit)}"
+    if not isinstance(unit, FixedTime):
+        return text
+    zone = unit.timezone or context.published.timezone
+    now = datetime.now(UTC)
+    differs = any(elsewhere(now + timedelta(days=days), zone) for days in (0, 182))  # in summer or in winter
+    return f"{text}, {zone}" if differs else text
 
 
 def _where(overview: Overview, name: str) -> Iterator[Link]:
