@@ -64,6 +64,9 @@ def test_what_an_older_entry_has_reserved_is_waited_for(cell: Files) -> None:
     for command in ("why", "status"):
         assert on_screen in cell.site.vcsctl(command, "younger").stdout
     assert on_screen in cell.site.vcsctl("queue").stdout
+    why = "waits for group held, held by runs.1 on b; `vcsctl stop runs` ends runs.1"
+    step = f"\nnext: it starts when older has run, for which group other is kept ({why})"
+    assert step in cell.site.vcsctl("why", "younger").stdout
     assert service(cell, "next")["waits_for"] == "starts next", "what no node can start reserves nothing"
 
 

@@ -11,7 +11,7 @@ import pytest
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule
 from vcsctl.domain.clock_change import oddity
 from vcsctl.domain.decision import KeyView, Waiter
-from vcsctl.domain.explain import fates, next_step
+from vcsctl.domain.explain import Ahead, fates, next_step
 from vcsctl.domain.history import Row
 from vcsctl.domain.reconcile import decide
 from vcsctl.domain.run import Claim, Dropped, End
@@ -105,6 +105,19 @@ STEPS: list[tuple[str, KeyView, list[str], list[str], str]] = [
     ("asked for by hand", replace(VIEW, requests=(Waiter("r1", NOON),)), [], [],
      "it starts when a node that may run it looks next"),
 ]  # fmt: skip
+
+
+def test_what_comes_first_has_to_run_before_it() -> None:
+    behind = Ahead("big", "other", "waits for group held, held by runs.1 on b", ("runs.1",))
+    why = "waits for group held, held by runs.1 on b; `vcsctl stop runs` ends runs.1"
+    said = f"big has run, for which group other is kept ({why})"
+    assert next_step(DUE, decide(DUE, NOON), [], [], behind) == f"it starts when {said}{UNTIL}"
+    both = f"it starts when mine.3 ends (`vcsctl stop mine` ends it) and {said}{UNTIL}"
+    assert next_step(DUE, decide(DUE, NOON), ["mine.3"], [], behind) == both
+    alone = Ahead("big", "other", "starts next")
+    assert next_step(DUE, decide(DUE, NOON), [], [], alone) == (
+        f"it starts when big has run, for which group other is kept (starts next){UNTIL}"
+    )
 
 
 @pytest.mark.parametrize(

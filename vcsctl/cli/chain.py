@@ -19,7 +19,7 @@ from vcsctl.cli.tables import age, listed, local, seconds, when
 from vcsctl.cli.targets import Place, places
 from vcsctl.domain.calendar import AtTimes, next_slot
 from vcsctl.domain.decision import Decision, Idle, KeyView, Start, Wait
-from vcsctl.domain.explain import next_step
+from vcsctl.domain.explain import Ahead, next_step
 from vcsctl.domain.reconcile import decide
 from vcsctl.domain.run import CAUSES, Claim, Dropped, is_lock, to_text
 from vcsctl.errors import StorageError
@@ -187,7 +187,17 @@ class KeyChain:
         return remedies if all(remedies) else []
 
     def _next(self) -> str:
-        return next_step(self.view, self.decision, [run.value.run_id for run in self.in_the_way], self.unable)
+        runs = [run.value.run_id for run in self.in_the_way]
+        return next_step(self.view, self.decision, runs, self.unable, self._ahead())
+
+    def _ahead(self) -> Ahead | None:
+        """What its groups are kept for."""
+        found = self.overview.reservation_before(self.key)
+        if found is None:
+            return None
+        group, by = found
+        runs = tuple(run.value.run_id for run in self.overview.in_its_way(by.key))
+        return Ahead(by.key, group, self.overview.waits_for(by.key), runs)
 
 
 def _dropped(dropped: Dropped) -> Link:

@@ -113,11 +113,16 @@ class Overview:
 
     def _reserved(self, key: str) -> str:
         """For whom one of its groups is kept; empty when none is."""
+        found = self.reservation_before(key)
+        return waits_for_reserved(found[0], reserver(found[1].key, found[1].place)).why if found else ""
+
+    def reservation_before(self, key: str) -> tuple[str, Entry] | None:
+        """The first of its groups that is kept for an older entry, and that entry."""
         for group in sorted(self.groups_of(key)):
             by = self._reservations.get(group)
             if by is not None and by.key != key and (by.place, by.key) < (self._place(key), key):
-                return waits_for_reserved(group, reserver(by.key, by.place)).why
-        return ""
+                return group, by
+        return None
 
     def _place(self, key: str) -> datetime:
         """What has not entered the queue comes last."""

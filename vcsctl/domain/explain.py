@@ -105,14 +105,29 @@ def _without_record(view: KeyView, slot: datetime, decision: Decision, now: date
     return Fate("waits", f"it waits: {decision.why}")
 
 
-def next_step(view: KeyView, decision: Decision, in_the_way: Sequence[str], unable: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The KEY for which one of the groups is kept, what that waits for, as a sentence, and which runs those are."""
+
+    key: str
+    group: str
+    waits_for: str
+    in_the_way: tuple[str, ...] = ()
+
+
+def next_step(
+    view: KeyView, decision: Decision, in_the_way: Sequence[str], unable: Sequence[str], ahead: Ahead | None = None
+) -> str:
     """What has to happen before something changes.
 
     `in_the_way`: the runs that it waits for; `unable`: what each node that may run it lacks, none where one can.
     """
     match decision:
-        case Start() | Wait() if in_the_way:
-            each = [f"{run} ends (`vcsctl stop {service_of(run.rpartition('.')[0])}` ends it)" for run in in_the_way]
+        case Start() | Wait() if in_the_way or (ahead and not unable):
+            each = [f"{run} ends ({_stop(run)} ends it)" for run in in_the_way]
+            if ahead:
+                why = "; ".join((ahead.waits_for, *(f"{_stop(run)} ends {run}" for run in ahead.in_the_way)))
+                each.append(f"{ahead.key} has run, for which group {ahead.group} is kept ({why})")
             return f"it starts when {' and '.join(each)}{_until(view, decision)}"
         case Start() if unable:
             return f"it starts when {' or '.join(unable)}{_until(view, decision)}"
@@ -132,6 +147,10 @@ def next_step(view: KeyView, decision: Decision, in_the_way: Sequence[str], unab
             return f"the next can start when {' or '.join(unable)}"
         case Idle(why=why, next_at=moment):
             return f"nothing until {to_text(moment)}" if moment and to_text(moment) not in why else ""
+
+
+def _stop(run: str) -> str:
+    return f"`vcsctl stop {service_of(run.rpartition('.')[0])}`"
 
 
 def _until(view: KeyView, decision: Start | Wait) -> str:
