@@ -82,6 +82,11 @@ def test_why_at_a_time_that_is_no_slot_names_the_nearest_and_one_that_cannot_be_
         refused = shared.vcsctl("why", "backup", "--at", text)
         expected = f"vcsctl: --at: cannot read {text!r}; write for example 14:05 or 2026-11-25T14:05\n"
         assert (refused.returncode, refused.stderr) == (2, expected)
+    refused = shared.vcsctl("why", "calc*")
+    expected = (
+        "calc* is no name of a service, and patterns are for `status`; `vcsctl status 'calc*'` lists those that match"
+    )
+    assert (refused.returncode, refused.stderr) == (4, f"vcsctl: {expected}\n")
     refused = shared.vcsctl("why", "daemon", "--at", "14:05")
     assert (refused.returncode, refused.stderr) == (2, "vcsctl: daemon is a daemon: it has no slots; leave --at out\n")
 

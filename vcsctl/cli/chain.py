@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import islice
-from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,12 +21,10 @@ from vcsctl.domain.explain import Ahead, next_step
 from vcsctl.domain.reconcile import decide
 from vcsctl.domain.run import CAUSES, Claim, Dropped, is_lock, to_text
 from vcsctl.errors import StorageError
-from vcsctl.store import history, state
+from vcsctl.store import state
 from vcsctl.store.mounts import Storage, storage_of
 from vcsctl.store.records import Stored
 from vcsctl.vcsd.observe import Observer
-
-_RUNS_LOOKED_AT = 20  # for how long it usually takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +149,10 @@ class KeyChain:
         return Link("group", fact, f"group{'s' if len(groups) > 1 else ''} {listed(groups)}", data)
 
     def _usual_s(self, service: str) -> float | None:
-        rows = (
-            row for row in history.read_written(self.context.paths, service) if row.outcome == "ok" and row.duration_s
-        )
-        known = [row.duration_s for row in islice(rows, _RUNS_LOOKED_AT) if row.duration_s]
-        return median(known) if known else None
+        from vcsctl.cli.outset import known_lasting  # here, since only what waits for a run asks
+
+        lasting = known_lasting(self.context, service)
+        return lasting.usual_s if lasting else None
 
     @cached_property
     def now_text(self) -> str:

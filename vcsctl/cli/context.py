@@ -19,7 +19,7 @@ import click
 from vcsctl.cli import relay
 from vcsctl.cli.catalogs import Catalogs
 from vcsctl.cli.cell_nodes import CellNode, read_nodes, unknown_node
-from vcsctl.cli.hints import likely
+from vcsctl.cli.hints import is_glob, likely
 from vcsctl.config import Config, load_config
 from vcsctl.domain.run import to_text
 from vcsctl.errors import FAILED, TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
@@ -95,6 +95,9 @@ class Context:
 
     def row(self, name: str) -> dict[str, Any]:
         if name not in self.published.units:
+            if is_glob(name):
+                hint = f"`vcsctl status '{name}'` lists those that match"
+                raise UnknownUnitError(f"{name} is no name of a service, and patterns are for `status`; {hint}")
             hint = likely(name, self.published.units, "`vcsctl status` lists them all")
             raise UnknownUnitError(f"unknown service {name}; {hint}")
         return self.published.units[name]

@@ -11,3 +11,8 @@ def likely(name: str, known: Iterable[str], otherwise: str) -> str:
 
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]}?" if near else otherwise
+
+
+def is_glob(name: str) -> bool:
+    """Whether it is a pattern of names: no name has these characters."""
+    return any(char in name for char in "*?[")

@@ -151,11 +151,15 @@ def _able(context: Context, unit: Unit, *, heed_programs: bool) -> tuple[list[Pl
 
 
 def lasting_of(context: Context, name: str) -> Lasting:
+    return known_lasting(context, name) or _ASSUMED
+
+
+def known_lasting(context: Context, name: str) -> Lasting | None:
     """The last runs that went well, in their order: their spread counts as much for the waits as their mean."""
     rows = islice(history.read_written(context.paths, name), _LOOK_BACK)
     seconds = [row.duration_s for row in rows if row.is_run and row.outcome == "ok" and row.duration_s is not None]
     newest = seconds[:_MOST_RUNS]
-    return Lasting(tuple(reversed(newest)), f"{len(newest)} runs") if newest else _ASSUMED
+    return Lasting(tuple(reversed(newest)), f"{len(newest)} runs") if newest else None
 
 
 def durations_of(texts: tuple[str, ...], known: Mapping[str, object]) -> dict[str, Lasting]:

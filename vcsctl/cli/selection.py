@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from vcsctl.cli.daemons import Instance
-from vcsctl.cli.hints import likely
+from vcsctl.cli.hints import is_glob, likely
 from vcsctl.cli.overview import Line, Overview
 from vcsctl.errors import UnknownUnitError
 
@@ -32,15 +32,11 @@ class Selection:
     @property
     def only(self) -> str | None:
         """The one service that was asked for by its plain name."""
-        return self.names[0] if len(self.names) == 1 and not self.is_filter and not _is_glob(self.names[0]) else None
+        return self.names[0] if len(self.names) == 1 and not self.is_filter and not is_glob(self.names[0]) else None
 
     def names_it(self, service: str) -> bool:
         """By its name alone."""
         return not self.names or any(fnmatchcase(service, name) for name in self.names)
-
-
-def _is_glob(name: str) -> bool:
-    return any(char in name for char in "*?[")
 
 
 def chosen_names(selection: Selection, overview: Overview) -> list[str]:
@@ -54,7 +50,7 @@ def chosen_names(selection: Selection, overview: Overview) -> list[str]:
         return sorted(known)
     found = set()
     for name in selection.names:
-        if not _is_glob(name):
+        if not is_glob(name):
             overview.context.row(name)
             found.add(name)
         elif matching := {one for one in known if fnmatchcase(one, name)}:
