@@ -7,14 +7,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from vcsctl.cli.log_files import Tail, logs_of, newest_of_each, parts_of, start_of, text_of, written_at_s
-from vcsctl.cli.moments import past
-from vcsctl.errors import UsageError
 from vcsctl.runners.daemon_log import DaemonLog
 
 LONG = b"x" * 100_000  # more than one block
@@ -139,35 +136,3 @@ def test_a_log_that_somebody_emptied_is_read_from_its_beginning(tmp_path: Path) 
 def append(log: Path, lines: list[bytes]) -> None:
     with log.open("ab") as file:
         file.writelines(lines)
-
-
-NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("text", "back"),
-    [
-        ("2h", timedelta(hours=2)),
-        ("1h30m", timedelta(minutes=90)),
-        ("15m ago", timedelta(minutes=15)),
-        ("3d", timedelta(days=3)),
-        ("90", timedelta(seconds=90)),
-        ("2026-03-02T13:00Z", timedelta(hours=1)),
-        ("2026-03-02T13:00+01:00", timedelta(hours=2)),
-    ],
-)
-def test_a_moment_is_read(text: str, back: timedelta) -> None:
-    assert past("--since", text, NOW) == NOW - back
-
-
-def test_a_time_of_day_is_the_last_one() -> None:
-    local = NOW.astimezone()
-    for minutes in (5, 60 * 23):
-        then = local - timedelta(minutes=minutes)
-        assert past("--since", then.strftime("%H:%M"), NOW) == then.replace(second=0).astimezone(UTC)
-
-
-@pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "-5m", "25:00", "1e9d"])
-def test_what_is_no_moment_is_refused_with_what_to_write(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--since: cannot read .* as a moment; write for example"):
-        past("--since", text, NOW)

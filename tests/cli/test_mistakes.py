@@ -84,8 +84,8 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
         (("calendar", "5/5"), "5/5: the period is from 1 to 60 minutes and align less than it"),
         (("calendar", "24:00"), "24:00: cannot read '24:00' as a time of day"),
         (
-            ("calendar", "5/2", "--from", "tomorrow"),
-            "--from: cannot read 'tomorrow'; write for example 2026-03-29T01:00",
+            ("calendar", "5/2", "--from", "noon"),
+            "--from: cannot read 'noon' as a moment; write for example 14:30, 2026-03-29",
         ),
         (("calendar", "5/2", "--from", "9999-12-31T23:59"), "--from: cannot read '9999-12-31T23:59'"),
         (("status", "--output", "yaml"), "'yaml' is not one of 'table', 'wide', 'json'"),
@@ -103,7 +103,7 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
             for hours in ("nan", "inf", "1e-12", "745", "-1")
         ),
         *(
-            ((*command, "--from", ""), "--from: cannot read ''; write for example 2026-03-29T01:00")
+            ((*command, "--from", ""), "--from: cannot read '' as a moment; write for example 14:30, 2026-03-29")
             for command in (("timeline",), ("simulate",), ("calendar", "5/2"))
         ),
         (("calendar", "04:05", "--timezone", ""), "--timezone: "),

@@ -15,6 +15,7 @@ import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.layout import cut_line
+from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.overview import Overview, outdated_notes
 from vcsctl.cli.tables import ago, table, value_text
 from vcsctl.cli.terminal import columns, paint
@@ -27,8 +28,6 @@ from vcsctl.domain.unit import Daemon, schedule_of
 from vcsctl.errors import UsageError
 from vcsctl.store.cell import read_cell, system_timezone
 from vcsctl.store.paths import Paths
-
-_YEARS = range(1970, 3000)  # beyond, a typo is likelier than a wish, and the calendar's arithmetic ends at 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class _Found:
 @click.command()
 @click.argument("what", metavar="NAME|EXPR...", nargs=-1, required=True)
 @click.option("-n", "--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many slots.")
-@click.option("--from", "start", metavar="TIME", help="From this instant on, for example 2026-03-29T01:00.")
+@moment_option("--from", "start", help="From this moment on, for example 2026-03-29.")
 @click.option("-p", "--past", is_flag=True, help="The slots before now, or before --from.")
 @click.option("--timezone", "zone", metavar="ZONE", help="Read expressions and --from, and show times, in this zone.")
 @click.option("--days", metavar="DAYS", help="Of times of day: on these days alone, for example mon,last.")
@@ -70,7 +69,7 @@ def calendar(
     context: Context,
     what: tuple[str, ...],
     count: int,
-    start: str | None,
+    start: Moment | None,
     past: bool,
     zone: str | None,
     days: str | None,
@@ -83,7 +82,10 @@ def calendar(
     5/2 is every 5 minutes, 2 minutes after the full ones. At the end stands what the next clock change does to them.
     """
     zone = _zone(zone) if zone is not None else None
-    asked = _Asked(count, _instant(start, zone), past, zone, _days(days) if days is not None else ())
+    begin = now = datetime.now(UTC)
+    if start is not None:
+        begin = start.at(now, ZoneInfo(zone) if zone else None, "last" if past else "next")
+    asked = _Asked(count, begin, past, zone, _days(days) if days is not None else ())
     in_time(lambda: _calendar(context, what, asked, output))
 
 
@@ -169,18 +171,6 @@ def _days(text: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(values.parse_day(part) for part in text.split(",")))
     except ValueError as error:
         raise UsageError(f"--days: {error}") from None
-
-
-def _instant(text: str | None, zone: str | None) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text) if text is not None else datetime.now(UTC)
-        if instant.tzinfo is None and zone:
-            instant = instant.replace(tzinfo=ZoneInfo(zone))
-        if instant.year not in _YEARS:
-            raise ValueError
-        return instant.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UsageError(f"--from: cannot read {text!r}; write for example 2026-03-29T01:00") from None
 
 
 def _lines(found: _Found, asked: _Asked, now: datetime) -> Iterator[str]:

@@ -13,7 +13,7 @@ import click
 from vcsctl.cli import layout
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.layout import Column, shown_table, too_narrow
-from vcsctl.cli.moments import past
+from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.tables import local, readable, seconds
 from vcsctl.domain.history import Row
 from vcsctl.domain.run import LOCK, Outcome, Trigger, to_text
@@ -79,8 +79,8 @@ _OUTCOMES, _TRIGGERS = get_args(Outcome), get_args(Trigger)
 @click.option("--outcome", metavar="WORD,...", callback=_words(*_OUTCOMES), help=f"Only: {', '.join(_OUTCOMES)}.")
 @click.option("--trigger", metavar="WORD,...", callback=_words(*_TRIGGERS), help=f"Only: {', '.join(_TRIGGERS)}.")
 @click.option("--node", metavar="NODE", help="Only what this node ran or recorded.")
-@click.option("--since", metavar="TIME", help="Not before: 14:30, 2h, `3d ago`, ISO 8601. With it all rows are shown.")
-@click.option("--until", metavar="TIME", help="Not after.")
+@moment_option("--since", help="Not before: 14:30, yesterday, `3d ago`, 2026-03-29. With it all rows are shown.")
+@moment_option("--until", help="Not after.")
 @click.option("--stats", is_flag=True, help="How often each outcome; how long runs took and had waited.")
 @output_option
 @click.pass_obj
@@ -91,8 +91,8 @@ def history_command(
     outcome: frozenset[str],
     trigger: frozenset[str],
     node: str | None,
-    since: str | None,
-    until: str | None,
+    since: Moment | None,
+    until: Moment | None,
     stats: bool,
     output: str,
 ) -> None:
@@ -101,7 +101,8 @@ def history_command(
     Example: vcsctl history calculator --outcome failed,lost --since 3d
     """
     now = datetime.now(UTC)
-    wanted = Filter(outcome, trigger, node, past("--since", since, now), past("--until", until, now))
+    since_at, until_at = (moment.at(now, None, "last") if moment else None for moment in (since, until))
+    wanted = Filter(outcome, trigger, node, since_at, until_at)
     most = lines if lines is not None or stats or since else _DEFAULT_LINES
     in_time(lambda: _history(context, name, wanted, most, stats, output))
 

@@ -14,7 +14,7 @@ import click
 from vcsctl.cli import log_files, whereabouts
 from vcsctl.cli.context import Context, in_time
 from vcsctl.cli.log_files import Log, Tail
-from vcsctl.cli.moments import past
+from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.terminal import Shown, paint
 from vcsctl.cli.waiting import tell
 from vcsctl.cli.watching import Message, Watch, again
@@ -32,10 +32,12 @@ _LINES_BEFORE = 10  # as tail and journalctl have it
 @click.argument("name")
 @click.option("--run", "run_id", metavar="RUN", help="A run's id, as `history` shows it; default: the newest.")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is added, run after run; of --run to its end.")
-@click.option("--since", metavar="TIME", help="All runs that wrote since then: 14:30, 2h, `3d ago`, ISO 8601.")
+@moment_option("--since", help="All runs that wrote since then: 14:30, yesterday, `3d ago`, 2026-03-29.")
 @click.option("-n", "--lines", type=click.IntRange(0), help="The last lines only; with -f 10 where nothing is said.")
 @click.pass_obj
-def logs(context: Context, name: str, run_id: str | None, follow: bool, since: str | None, lines: int | None) -> None:
+def logs(
+    context: Context, name: str, run_id: str | None, follow: bool, since: Moment | None, lines: int | None
+) -> None:
     """Print the log of a run.
 
     Example: vcsctl logs calculator -f
@@ -48,7 +50,7 @@ def logs(context: Context, name: str, run_id: str | None, follow: bool, since: s
         raise UsageError(f"{run_id!r} is no run of {name}; take one from `vcsctl history {name}`")
     if run_id is not None and since is not None:
         raise UsageError("--run names one run and --since many; leave one of them out")
-    since_at = past("--since", since, datetime.now(UTC))
+    since_at = since.at(datetime.now(UTC), None, "last") if since is not None else None
     # Mostly the logs are on this node's own disk: they can be read while the shared directory does not answer.
     _see_that_it_answers(context.config.log_dir, name)
     there = log_files.logs_of(context.config.log_dir, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from statistics import median
 
@@ -29,7 +29,6 @@ from vcsctl.vcsd.observe import Observer
 
 ASSUMED_S = 10.0  # what a run lasts of which nothing is known
 _MOST_RUNS = 100  # enough for their spread, and young enough to be like the next ones
-_YEARS = range(1970, 3000)  # beyond, a typo is likelier than a wish
 _LOOK_BACK = 1000  # rows: where so many hold no run that went well, older ones tell nothing of today
 
 durations_option = click.option(
@@ -221,14 +220,3 @@ def _seen(overview: Overview, observer: Observer, rest: KeyView) -> KeyView:
     counts = service.effective.enabled and service.schedule_digest in state_of_key.since
     moment = seen.moment if counts else rest.moment
     return replace(seen, unit=rest.unit, schedule=rest.schedule, moment=moment)
-
-
-def start_of(text: str | None) -> datetime | None:
-    """The instant that --from names; None where it is left out."""
-    try:
-        instant = datetime.fromisoformat(text).astimezone(UTC) if text is not None else None
-        if instant is not None and instant.year not in _YEARS:
-            raise ValueError
-        return instant
-    except (ValueError, OverflowError):
-        raise UsageError(f"--from: cannot read {text!r}; write for example 2026-03-29T01:00") from None

@@ -12,6 +12,7 @@ import click
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hours import hours_option
 from vcsctl.cli.layout import cut_line
+from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.outset import (
     ASSUMED_S,
     Gathered,
@@ -19,7 +20,6 @@ from vcsctl.cli.outset import (
     as_now,
     durations_option,
     gather,
-    start_of,
 )
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.progress import progress
@@ -31,13 +31,13 @@ from vcsctl.domain.run import to_text
 
 @click.command()
 @hours_option(24.0)
-@click.option("--from", "begin", metavar="TIME", help="From this instant on, with nothing running or waiting then.")
+@moment_option("--from", "begin", help="From this moment on, with nothing running or waiting then.")
 @durations_option
 @all_option
 @output_option
 @click.pass_obj
 def simulate(
-    context: Context, hours: float, begin: str | None, given: tuple[str, ...], everything: bool, output: str
+    context: Context, hours: float, begin: Moment | None, given: tuple[str, ...], everything: bool, output: str
 ) -> None:
     """Foresee the waits of the coming hours.
 
@@ -46,7 +46,7 @@ def simulate(
     It begins with what runs and waits now and goes on as vcsd would decide. The runs of a service last as long as its
     last 100 that went well, in their order, or as --duration says.
     """
-    start = start_of(begin)
+    start = begin.at(datetime.now(UTC), None, "next") if begin is not None else None
 
     def read() -> Callable[[], None]:
         overview = Overview(context)

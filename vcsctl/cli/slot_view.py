@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from vcsctl.cli.chain import KeyChain, Link, elsewhere
+from vcsctl.cli.moments import Moment
 from vcsctl.cli.tables import local, when
 from vcsctl.domain.calendar import EveryMinutes, Schedule, next_slot, previous_slot
 from vcsctl.domain.clock_change import oddity
 from vcsctl.domain.explain import fates
 from vcsctl.domain.run import to_text
-from vcsctl.errors import UsageError
 from vcsctl.store import history
 
 _MINUTE = timedelta(minutes=1)
-_YEARS = range(1970, 3000)
 # What is on record of a slot is on record after it, but for clocks that differ.
 _CLOCKS_APART = timedelta(hours=1)
 
 
-def parse_at(text: str) -> datetime | time:
-    """An instant, without an offset one of the service's time zone; or a time of day, of its today."""
-    try:
-        if re.fullmatch(r"\d\d:\d\d(:\d\d)?", text):
-            return time.fromisoformat(text)
-        instant = datetime.fromisoformat(text)
-        if ":" not in text or instant.year not in _YEARS:
-            raise ValueError
-        return instant
-    except ValueError:
-        raise UsageError(f"--at: cannot read {text!r}; write for example 14:05 or 2026-11-25T14:05") from None
-
-
-def slot_links(chain: KeyChain, asked: datetime | time) -> Iterator[Link]:
+def slot_links(chain: KeyChain, moment: Moment) -> Iterator[Link]:
     schedule, now = chain.view.schedule, chain.now
     assert schedule is not None, "a daemon has no slots"
     zone = ZoneInfo(schedule.timezone)
-    if isinstance(asked, time):
-        asked = datetime.combine(now.astimezone(zone).date(), asked)
+    asked = moment.shown(now, zone, "today's")
     in_gap = False
     if asked.tzinfo is None:
         if note := oddity(schedule, asked):

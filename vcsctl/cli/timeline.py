@@ -14,6 +14,7 @@ import click
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hints import likely
 from vcsctl.cli.hours import hours_option
+from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import listed
 from vcsctl.cli.terminal import columns
@@ -23,7 +24,6 @@ from vcsctl.errors import UnknownUnitError, UsageError
 if TYPE_CHECKING:
     from vcsctl.domain.timeline import Span, Window
 
-_YEARS = range(1970, 3000)
 _FURTHEST = timedelta(days=31)  # a forecast of more takes long and tells little
 
 
@@ -39,7 +39,7 @@ class _Asked:
 @click.argument("patterns", metavar="[NAME|GLOB]...", nargs=-1)
 @hours_option(8.0)
 @click.option("-p", "--past", is_flag=True, help="The hours before now, or before --from.")
-@click.option("--from", "start", metavar="TIME", help="From this instant on, for example 2026-03-29T01:00.")
+@moment_option("--from", "start", help="From this moment on, for example 2026-03-29.")
 @click.option("--group", metavar="GROUP", help="Only this run group.")
 @click.option("--html", "page", metavar="FILE", help="Write the chart as a page that needs no network.")
 @output_option
@@ -49,7 +49,7 @@ def timeline(
     patterns: tuple[str, ...],
     hours: float,
     past: bool,
-    start: str | None,
+    start: Moment | None,
     group: str | None,
     page: str | None,
     output: str,
@@ -64,20 +64,11 @@ def timeline(
     now = datetime.now(UTC)
     if page is not None and output != "table":
         raise UsageError("--html and --output json are two answers; choose one")
-    begin = (_instant(start) if start is not None else now) - (timedelta(hours=hours) if past else timedelta(0))
+    begin = start.at(now, None, "last" if past else "next") if start is not None else now
+    begin -= timedelta(hours=hours) if past else timedelta(0)
     window = _window(begin, begin + timedelta(hours=hours), now)
     asked = _Asked(patterns, group, output, _page_path(page) if page is not None else None)
     in_time(lambda: _timeline(context, window, asked))
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text).astimezone(UTC)
-        if instant.year not in _YEARS:
-            raise ValueError
-        return instant
-    except (ValueError, OverflowError):
-        raise UsageError(f"--from: cannot read {text!r}; write for example 2026-03-29T01:00") from None
 
 
 def _window(begin: datetime, until: datetime, now: datetime) -> Window:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -15,9 +15,10 @@ from vcsctl.cli.daemon_view import sentence
 from vcsctl.cli.daemons import Instance
 from vcsctl.cli.decisions import changed_since, of_daemon
 from vcsctl.cli.layout import wrapped
+from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.orders import cell_of
 from vcsctl.cli.overview import Overview, outdated_notes, override_text
-from vcsctl.cli.slot_view import parse_at, slot_links
+from vcsctl.cli.slot_view import slot_links
 from vcsctl.cli.tables import readable, when
 from vcsctl.cli.targets import node_option, places
 from vcsctl.cli.terminal import columns, paint
@@ -32,21 +33,16 @@ from vcsctl.errors import UsageError
 class Asked:
     name: str
     node: str | None
-    at: datetime | time | None
+    at: Moment | None
 
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "--at",
-    "at",
-    metavar="TIME",
-    help="What became of the slot of that time, in the service's zone: 14:05, 2026-11-25T14:05.",
-)
+@moment_option("--at", "at", help="What became of the slot of that moment, in the service's zone: 14:05, 2026-11-25.")
 @node_option
 @output_option
 @click.pass_obj
-def why(context: Context, name: str, at: str | None, node: str | None, output: str) -> None:
+def why(context: Context, name: str, at: Moment | None, node: str | None, output: str) -> None:
     """Explain what comes next, or became of a slot, and why.
 
     Example: vcsctl why calculator --at 14:05
@@ -54,7 +50,7 @@ def why(context: Context, name: str, at: str | None, node: str | None, output: s
     What is shown is in local time. A TIME without an offset is one of the service's time zone, which is named where it
     is another. A service that runs on each of its nodes is explained for all of them, or for --node.
     """
-    asked = Asked(name, node, parse_at(at) if at is not None else None)
+    asked = Asked(name, node, at)
     in_time(lambda: _why(context, asked, output), lambda: _why_here(context, asked, output))
 
 
