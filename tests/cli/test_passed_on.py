@@ -16,8 +16,8 @@ from terminals import Terminal
 
 from vcsctl.cli.context import Context
 from vcsctl.cli.fate import Fates
+from vcsctl.cli.lookout import Lookout, Message
 from vcsctl.cli.terminal import Shown
-from vcsctl.cli.watching import Message, Watch
 from vcsctl.domain.run import Request
 from vcsctl.domain.unit import from_plain
 from vcsctl.errors import USAGE, UsageError, VcsError
@@ -57,11 +57,11 @@ def test_what_was_said_before_a_fault_is_told_before_it() -> None:
         yield {"said": "a is requested"}
         raise UsageError("b is not")
 
-    with Watch(look) as watch:
+    with Lookout(look) as lookout:
         time.sleep(0.3)  # so that both are there to be read at once
-        assert watch.messages(10) == [{"said": "a is requested"}]
+        assert lookout.messages(10) == [{"said": "a is requested"}]
         with pytest.raises(VcsError, match="b is not") as raised:
-            watch.messages(10)
+            lookout.messages(10)
         assert raised.value.exit_code == USAGE
 
 

@@ -62,6 +62,22 @@ def test_a_share_that_has_taken_the_request_is_named_within_five_seconds(cell_of
     assert taken() >= len(OF_THE_SHARE) // 2, "it was asked"
 
 
+def test_doctor_ends_for_who_reads_what_it_says(cell_of: CellOf) -> None:
+    """Its checks are done by a child that cannot be killed either, and cat reads until the last writer is gone."""
+    cell = cell_of("a")
+    prepare(cell)
+    cell["a"].stop()
+    with silent_share(cell.root / "silent"):
+        cell["a"].shared.unlink()
+        cell["a"].shared.symlink_to(cell.root / "silent")
+        command = ask(cell["a"], "doctor")
+        try:
+            said, _ = command.communicate(timeout=GIVE_UP_S)
+        except subprocess.TimeoutExpired:
+            pytest.fail("its output has no end")
+        assert (command.returncode, "HUNG" in said) == (75, True), said
+
+
 def prepare(cell: Cell) -> None:
     node = cell["a"]
     node.unit(JOB, "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/echo, done]\n")

@@ -15,10 +15,10 @@ import click
 from vcsctl.cli.context import Context, show
 from vcsctl.cli.fate import Fates
 from vcsctl.cli.log_files import Tail, parts_of, text_of
+from vcsctl.cli.lookout import Lookout, Message, again
 from vcsctl.cli.tables import age
 from vcsctl.cli.terminal import Shown
 from vcsctl.cli.waiting import LOOK_S, Progress, Sentence, on_interrupt, tell
-from vcsctl.cli.watching import Message, Watch, again
 from vcsctl.cli.whereabouts import is_here, sentence
 from vcsctl.domain.run import Request
 from vcsctl.errors import OK
@@ -32,11 +32,11 @@ def attend(context: Context, entering: Entering, *, with_logs: bool) -> int:
     """Enters requests and waits for all of them; the exit code."""
     attending = _Attending(context.config.log_dir, with_logs)
     storage = f"the shared directory {context.config.shared_dir}"
-    with Watch(lambda: _looks(context, entering)) as watch:
+    with Lookout(lambda: _looks(context, entering)) as lookout:
         while not attending.is_over:
-            for message in watch.messages(LOOK_S):
+            for message in lookout.messages(LOOK_S):
                 attending.heed(message)
-            attending.deaf = f"{storage} does not answer; waiting goes on" if watch.is_deaf else ""
+            attending.deaf = f"{storage} does not answer; waiting goes on" if lookout.is_deaf else ""
             attending.go_on()
     return attending.code
 

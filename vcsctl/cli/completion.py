@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +16,9 @@ from typing import NoReturn
 import click
 from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
+from vcsctl.cli.child import begin, write_all
 from vcsctl.cli.shapes import SHAPES, Parameter
+from vcsctl.errors import OK
 
 VARIABLE = "_VCSCTL_COMPLETE"  # which shell asks; click's own name for it
 _PATIENCE_S = 1.0
@@ -218,25 +219,19 @@ def _names(kind: str, root: str | None, words: list[str], incomplete: str) -> It
 
 def _in_time(find: Callable[[], Iterable[str]]) -> list[str]:
     """What a child finds within a second: a hung mount hangs whoever touches it, and must not hang the shell."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(1)  # the shell reads until the last one who could write there has ended, and a child that hangs
-            os.close(2)  # does not end
-            data = memoryview("\n".join(find()).encode())
-            while data:
-                data = data[os.write(writing, data) :]
-        finally:
-            os._exit(0)
-    os.close(writing)
+
+    def work(pipe: int) -> int:
+        write_all(pipe, "\n".join(find()).encode())
+        return OK
+
+    child = begin(work, dies_by=None)
     give_up, found = time.monotonic() + _PATIENCE_S, b""
-    while select.select([reading], [], [], max(0.0, give_up - time.monotonic()))[0]:
-        part = os.read(reading, 1 << 20)
+    while select.select([child.pipe], [], [], max(0.0, give_up - time.monotonic()))[0]:
+        part = child.take()
         if not part:
             return found.decode().split("\n") if found else []
         found += part
-    os.kill(pid, signal.SIGKILL)
+    child.give_up()
     return []
 
 

@@ -13,7 +13,7 @@ import click
 from vcsctl.cli.context import READ_PATIENCE_S, Context, show, show_json
 from vcsctl.cli.doctor_checks import READING, WRITING, Patient, examine
 from vcsctl.cli.doctor_pair import PEER_PATIENCE_S, pair_steps
-from vcsctl.cli.watched import Line, Step, watched
+from vcsctl.cli.doctor_steps import Line, Step, carried_out
 from vcsctl.domain.values import parse_duration
 from vcsctl.errors import FAILED, TRY_AGAIN, UsageError
 
@@ -40,12 +40,12 @@ def doctor(context: Context, serve: bool, peer: bool, within: str | None, output
     if not serve and not peer:
         if within is not None:
             raise UsageError("--within is for --serve and --peer; leave it out")
-        _answer(watched(_steps(patient)), output)
+        _answer(carried_out(_steps(patient)), output)
         return
     within_s = _duration(within) if within is not None else math.inf if serve else PEER_PATIENCE_S
     if serve:
         click.echo("waiting for vcsctl doctor --peer on another node; Ctrl-C ends it", err=True)
-    _answer(watched(pair_steps(patient, "server" if serve else "peer", within_s)), output)
+    _answer(carried_out(pair_steps(patient, "server" if serve else "peer", within_s)), output)
 
 
 def _duration(text: str) -> float:

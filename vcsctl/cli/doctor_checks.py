@@ -12,7 +12,7 @@ from functools import cached_property
 
 from vcsctl.catalog.permissions import check_permissions
 from vcsctl.catalog.scan import Layers, scan
-from vcsctl.cli.watched import Finding
+from vcsctl.cli.doctor_steps import Finding
 from vcsctl.config import Config
 from vcsctl.domain.nodes import SILENT_AFTER_BEATS, clock_fault
 from vcsctl.errors import VcsError

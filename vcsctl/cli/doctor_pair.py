@@ -9,7 +9,7 @@ from typing import Any
 
 from vcsctl import __version__
 from vcsctl.cli.doctor_checks import CLOCK_WARNING_S, Patient
-from vcsctl.cli.watched import Finding, Step
+from vcsctl.cli.doctor_steps import Finding, Step
 from vcsctl.domain.nodes import CLOCK_LIMIT_S
 from vcsctl.errors import StorageError, VcsError
 from vcsctl.runners import linux

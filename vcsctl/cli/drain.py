@@ -9,10 +9,10 @@ import click
 
 from vcsctl.cli.cell_nodes import CellNode, read_nodes
 from vcsctl.cli.context import Context, reason_option, show
+from vcsctl.cli.lookout import Look, Lookout, Message, again
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import age, listed
 from vcsctl.cli.waiting import LOOK_S, Progress, Sentence, on_interrupt, tell
-from vcsctl.cli.watching import Look, Message, Watch, again
 from vcsctl.errors import FAILED, NotRunningError
 from vcsctl.store.nodes import Drain, ask_to_drain, drains
 from vcsctl.store.nodes import resume as take_back
@@ -125,9 +125,9 @@ def _attend(context: Context, node: str, asking: Look) -> None:
     storage = f"the shared directory {context.config.shared_dir}"
     left: Message = {}
     fault = ""
-    with Watch(asking) as watch:
-        while not watch.is_over and not left.get("nothing"):
-            for message in watch.messages(LOOK_S):
+    with Lookout(asking) as lookout:
+        while not lookout.is_over and not left.get("nothing"):
+            for message in lookout.messages(LOOK_S):
                 match message:
                     case {"asked": True}:
                         on_interrupt(lambda: _farewell(progress, node))
@@ -143,7 +143,7 @@ def _attend(context: Context, node: str, asking: Look) -> None:
                         fault = text
                     case {"runs": _}:
                         left = message
-            if watch.is_deaf or fault:
+            if lookout.is_deaf or fault:
                 progress.show([(f"{fault or f'{storage} does not answer'}; waiting goes on", "")])
             elif left and time.monotonic() - began_s > _TELL_AFTER_S:
                 progress.show([_waits_for(left["runs"], node)])

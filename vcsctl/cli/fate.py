@@ -1,6 +1,6 @@
 """What becomes of requests, seen on the shared directory: their place in the queue, their run, their outcome.
 
-Works in the child of a `Watch`: yields messages, prints nothing, and may hang.
+Works in the child of a `Lookout`: yields messages, prints nothing, and may hang.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Any
 
 from vcsctl.cli.context import Context
+from vcsctl.cli.lookout import Message
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.watching import Message
 from vcsctl.cli.whereabouts import log_of
 from vcsctl.domain.history import Row, rows
 from vcsctl.domain.nodes import CLOCK_LIMIT_S

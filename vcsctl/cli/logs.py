@@ -14,10 +14,10 @@ import click
 from vcsctl.cli import log_files, whereabouts
 from vcsctl.cli.context import Context, in_time
 from vcsctl.cli.log_files import Log, Tail
+from vcsctl.cli.lookout import Lookout, Message, again
 from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.terminal import Shown, paint
 from vcsctl.cli.waiting import tell
-from vcsctl.cli.watching import Message, Watch, again
 from vcsctl.domain.run import parse_run_id, service_of
 from vcsctl.domain.values import NAME_PATTERN
 from vcsctl.errors import StorageError, UsageError, VcsError
@@ -76,10 +76,10 @@ def _see_that_it_answers(log_dir: str, name: str) -> None:
             log_files.logs_of(log_dir, name)
         yield {}
 
-    with Watch(look) as watch:
-        while not watch.is_over:
-            watch.messages(_LOOK_S)
-            if watch.is_deaf:
+    with Lookout(look) as lookout:
+        while not lookout.is_over:
+            lookout.messages(_LOOK_S)
+            if lookout.is_deaf:
                 raise StorageError(f"the log directory {log_dir}/{name} does not answer; see to its mount")
 
 
@@ -108,12 +108,12 @@ def _tell_of_newer(context: Context, name: str) -> None:
     def look() -> Iterator[Message]:
         yield {"note": whereabouts.newest_elsewhere(context, name)}
 
-    with contextlib.suppress(VcsError), Watch(look) as watch:
-        while not watch.is_over:
-            if watch.is_deaf:
+    with contextlib.suppress(VcsError), Lookout(look) as lookout:
+        while not lookout.is_over:
+            if lookout.is_deaf:
                 tell("the shared directory does not answer: a newer run may have its log on another node")
                 return
-            for message in watch.messages(_LOOK_S):
+            for message in lookout.messages(_LOOK_S):
                 if message["note"]:
                     tell(f"this is not the newest: {message['note']}")
 
@@ -164,15 +164,15 @@ def _follow(
 ) -> None:
     following = _Following(context, name, run_id, there)
     following.begin(there, chosen, lines)
-    with Watch(lambda: again(lambda: _looks(context, name, run_id, is_known=bool(there)), _LOOK_S)) as watch:
+    with Lookout(lambda: again(lambda: _looks(context, name, run_id, is_known=bool(there)), _LOOK_S)) as lookout:
         said = _Said(f"the shared directory {context.config.shared_dir}")
         is_over = False
         while not is_over:
             following.go_on()
-            for message in watch.messages(_FOLLOW_PAUSE_S):
+            for message in lookout.messages(_FOLLOW_PAUSE_S):
                 is_over = is_over or message.get("over", False)
                 said.heed(message)
-            said.of_storage(is_deaf=watch.is_deaf)
+            said.of_storage(is_deaf=lookout.is_deaf)
         following.go_on()
         following.end()
 

@@ -1,7 +1,7 @@
-"""A child process whose output is passed on, and which can be given up: it holds nothing that others wait for.
+"""A reading command as a child process whose output its parent passes on, and which can be given up.
 
-Who touches a mount that hangs can perhaps not even be killed, and keeps open what it has: a pipe that somebody reads to
-its end, a lock that the shell holds. So it gets pipes of its own and nothing else.
+Other than in child.py the command itself goes on in the child and prints as before. It gets pipes of its own in the
+place of its streams and holds nothing else, for the same reason.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import sys
 from dataclasses import dataclass
 from typing import TextIO
 
+from vcsctl.cli.child import close_all_but
+
 _CHUNK = 1 << 16
-_MOST_DESCRIPTORS = 1 << 20
 
 
 @dataclass(slots=True)
@@ -78,11 +79,6 @@ def _let_go(pipes: dict[TextIO, int], has_asked: int) -> None:
             os.environ["COLUMNS"], os.environ["LINES"] = map(str, shutil.get_terminal_size())
             stream.isatty = lambda: True  # type: ignore[method-assign]
         os.dup2(pipe, stream.fileno())
-    first = 0
-    for kept in sorted((has_asked, *(stream.fileno() for stream in pipes))):
-        if first < kept:  # an empty range is not: close_range(0, -1) closes everything
-            os.closerange(first, kept)
-        first = kept + 1
-    os.closerange(first, _MOST_DESCRIPTORS)
+    close_all_but((has_asked, *(stream.fileno() for stream in pipes)))
     with contextlib.suppress(OSError):
         os.open(os.devnull, os.O_RDWR)  # in the place of the standard input, where nothing comes any more

@@ -1,4 +1,4 @@
-"""The same answer again and again on one screen, redrawn in place. Knows no service and reads nothing itself.
+"""--watch: the same answer again and again on one screen, redrawn in place. Knows no service and reads nothing itself.
 
 Each look is a child's: storage that hangs hangs whoever touches it, and the screen goes on and says so.
 """
@@ -21,11 +21,11 @@ from typing import Any
 
 import click
 
+from vcsctl.cli.child import Child, begin
 from vcsctl.cli.layout import cut, width_of, wrapped
 from vcsctl.cli.terminal import paint, size
 from vcsctl.domain.values import parse_duration
 from vcsctl.errors import FAILED, OK, TRY_AGAIN, UsageError, VcsError
-from vcsctl.runners import linux
 
 _LATE_S = 2.5  # a look that takes longer is told of; with the usual interval that is within 5 s of the hang
 _GIVEN_UP_S = 5.0
@@ -33,7 +33,8 @@ _SHORTEST_S = 0.1
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # a screen of our own, no cursor, no wrapping
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _TO_THE_LINES_END, _TO_THE_SCREENS_END = "\x1b[H", "\x1b[K", "\x1b[J"
-_HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH, signal.SIGTSTP)
+_HANDLED = (signal.SIGTERM, signal.SIGWINCH, signal.SIGTSTP)
+_HEARD = (signal.SIGINT, signal.SIGHUP, *_HANDLED)
 
 
 def seconds_between(text: str) -> float:
@@ -66,21 +67,14 @@ class _Frame(io.TextIOWrapper):
 class _Look:
     """One child that reads and renders."""
 
-    pid: int
-    pipe: int
+    child: Child
     began_s: float
     data: bytearray = field(default_factory=bytearray)
-    given_up: bool = False
 
     @classmethod
     def begin(cls, read: Callable[[], None]) -> _Look:
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            _render(read, writer, parent)
-        os.close(writer)
-        return cls(pid, reader, time.monotonic())
+        columns, rows = size()
+        return cls(begin(lambda pipe: _render(read, pipe, columns, rows)), time.monotonic())
 
     @property
     def lasts_s(self) -> float:
@@ -88,48 +82,26 @@ class _Look:
 
     def take(self) -> bool:
         """Takes what has come; whether that was all."""
-        part = os.read(self.pipe, 1 << 16)
+        part = self.child.take()
         self.data += part
         return not part
 
-    def end(self) -> int:
-        os.close(self.pipe)
-        _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status)
 
-    def give_up(self) -> None:
-        """Not waited for: a process that hangs in the kernel may stay until the storage answers."""
-        os.kill(self.pid, signal.SIGKILL)
-        self.given_up = True
-
-
-def _render(read: Callable[[], None], writer: int, parent: int) -> None:
+def _render(read: Callable[[], None], pipe: int, columns: int, rows: int) -> int:
     """In the child: the answer into the pipe, and the code that the command would have ended with."""
-    code = FAILED
+    gc.disable()  # it reads, prints and ends, as the child of any reading command
+    for heard in _HANDLED:
+        signal.signal(heard, signal.SIG_DFL)
+    os.environ["COLUMNS"], os.environ["LINES"] = str(columns), str(rows)
+    sys.stdout = _Frame(open(pipe, "wb"), sys.stdout.encoding, "backslashreplace")  # noqa: SIM115 - for the child's life
+    code = OK
     try:
-        gc.disable()  # it reads, prints and ends, as the child of any reading command
-        signal.set_wakeup_fd(-1)
-        for heard in _HEARD:
-            signal.signal(heard, signal.SIG_DFL)
-        linux.die_with_parent(signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(FAILED)
-        # One that hangs and cannot even be killed must not hold the terminal of a user who has left.
-        os.environ["COLUMNS"], os.environ["LINES"] = map(str, size())
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(nothing, stream)
-        encoding = sys.stdout.encoding
-        sys.stdout = _Frame(open(writer, "wb"), encoding, "backslashreplace")  # noqa: SIM115 - for the child's life
-        try:
-            read()
-            code = OK
-        except VcsError as error:
-            click.echo(str(error))
-            code = error.exit_code
-        sys.stdout.flush()
-    finally:
-        os._exit(code)
+        read()
+    except VcsError as error:
+        click.echo(str(error))
+        code = error.exit_code
+    sys.stdout.flush()
+    return code
 
 
 class _Screen:
@@ -196,20 +168,20 @@ class _Watch:
             while self._go_on():
                 pass
         finally:
-            if self._look is not None and not self._look.given_up:
-                self._look.give_up()
+            if self._look is not None and not self._look.child.given_up:
+                self._look.child.give_up()
 
     def _go_on(self) -> bool:
         """One round: waits for whatever comes first. False when the user has had enough."""
         if self._look is None and time.monotonic() >= self._next_s:
             self._look = _Look.begin(self._read)
-        heard: list[Any] = [0, self._screen.wakened, *([self._look.pipe] if self._look else [])]
+        heard: list[Any] = [0, self._screen.wakened, *([self._look.child.pipe] if self._look else [])]
         ready, _, _ = select.select(heard, [], [], self._patience_s())
         if self._screen.wakened in ready and not self._hear():
             return False
         if 0 in ready and (not (keys := os.read(0, 1024)) or b"q" in keys.lower()):
             return False
-        if self._look and self._look.pipe in ready:
+        if self._look and self._look.child.pipe in ready:
             return not self._look.take() or self._finish(self._look)
         if self._look and self._look.lasts_s >= _LATE_S:
             self._wait_on(self._look)
@@ -231,18 +203,18 @@ class _Watch:
             if number == signal.SIGTSTP:
                 self._screen.suspend()
                 if self._look is not None:
-                    self._look.give_up()  # the time that it stood still is not its own
+                    self._look.child.give_up()  # the time that it stood still is not its own
             self._next_s, self._is_old = time.monotonic(), self._look is not None
             self._draw()
         return True
 
     def _finish(self, look: _Look) -> bool:
         """Shows what came of it. False where there never was anything to show: a mistake is not watched."""
-        code, text = look.end(), look.data.decode(sys.stdout.encoding, "replace")
+        code, text = look.child.end(), look.data.decode(sys.stdout.encoding, "replace")
         self._look = None
         self._next_s = time.monotonic() if self._is_old else max(time.monotonic(), look.began_s + self._every_s)
         self._is_old = False
-        if look.given_up:
+        if look.child.given_up:
             return True
         said = "".join(text.splitlines()[-1:]) or "it cannot be shown; leave --watch out to see why"
         if code == OK:
@@ -258,8 +230,8 @@ class _Watch:
 
     def _wait_on(self, look: _Look) -> None:
         self._silent_since_s = self._silent_since_s or look.began_s
-        if look.lasts_s >= _GIVEN_UP_S and not look.given_up:
-            look.give_up()
+        if look.lasts_s >= _GIVEN_UP_S and not look.child.given_up:
+            look.child.give_up()
         self._draw()
 
     def _head(self) -> str:

@@ -8,51 +8,49 @@ import json
 import os
 import select
 import signal
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
+from vcsctl.cli.child import begin, write_all
 from vcsctl.errors import OK, StorageError, VcsError
 from vcsctl.runners import linux
 
 DEAF_AFTER_S = 4.0  # a storage that has not answered for so long is said to hang
-_MOST_DESCRIPTORS = 1 << 20
 
 Message = dict[str, Any]
 Look = Callable[[], Iterator[Message]]
 
 
-class Watch:
+class Lookout:
     """What `look` yields in a child, as it comes. An empty message is a sign of life, and is not passed on.
 
     A fault that the child raises is raised here, with its sentence and its exit code, after what it had said before.
+    `dies_by` is the signal that ends it before it is over.
     """
 
-    def __init__(self, look: Look) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        parent = os.getpid()
-        self._pid = os.fork()
-        if self._pid == 0:
-            _look(look, writer, parent)
-        os.close(writer)
-        self._reader = reader
+    def __init__(self, look: Look, *, dies_by: int = signal.SIGKILL) -> None:
+        self._child = begin(lambda pipe: _tell(look, pipe), dies_by=dies_by)
+        self._dies_by = dies_by
         self._buffer = b""
         self._raised: Message | None = None
         self._heard_s = time.monotonic()
         self.is_over = False
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Lookout:
         return self
 
     def __exit__(self, *_: TracebackType | type[BaseException] | BaseException | None) -> None:
-        if not self.is_over:
-            os.kill(self._pid, signal.SIGKILL)  # not waited for: a process that hangs in the kernel may stay
-        os.close(self._reader)
+        if self.is_over:
+            return
+        if not self._child.given_up:
+            self._child.give_up(self._dies_by)
+        os.close(self._child.pipe)
+
+    def give_up(self) -> None:
+        self._child.give_up()
 
     @property
     def is_deaf(self) -> bool:
@@ -65,10 +63,10 @@ class Watch:
         if self.is_over:
             time.sleep(patience_s)
             return []
-        if not select.select([self._reader], [], [], patience_s)[0]:
+        if not select.select([self._child.pipe], [], [], patience_s)[0]:
             return []
         self._heard_s = time.monotonic()
-        data = os.read(self._reader, 1 << 16)
+        data = self._child.take()
         if not data:
             self._see_end()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
@@ -80,10 +78,8 @@ class Watch:
 
     def _see_end(self) -> None:
         self.is_over = True
-        _, status = os.waitpid(self._pid, 0)
-        if os.WIFSIGNALED(status):
-            how = linux.signal_name(os.WTERMSIG(status))
-            raise VcsError(f"the process that looked at the shared directory was killed by {how}; try again")
+        if (code := self._child.end()) < 0:
+            raise VcsError(f"what looked at the shared directory was killed by {linux.signal_name(-code)}; try again")
 
 
 def _fault(message: Message) -> Exception:
@@ -94,20 +90,11 @@ def _fault(message: Message) -> Exception:
     return fault
 
 
-def _look(look: Look, writer: int, parent: int) -> NoReturn:
-    """In the child, which keeps nothing that others wait for the end of, and dies with its parent."""
-    for of_the_terminal in (signal.SIGINT, signal.SIGHUP):  # they reach the parent too, and its end is ours
-        signal.signal(of_the_terminal, signal.SIG_IGN)
-    linux.die_with_parent()
-    if os.getppid() != parent:  # it died before we asked to be told
-        os._exit(0)
-    pipe = os.dup2(writer, 3)
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    os.closerange(4, _MOST_DESCRIPTORS)
+def _tell(look: Look, pipe: int) -> int:
+    """In the child."""
+    messages = look()
     try:
-        for message in look():
+        for message in messages:
             _send(pipe, message)
     except VcsError as fault:
         _send(pipe, {"raised": str(fault), "code": fault.exit_code})
@@ -116,13 +103,14 @@ def _look(look: Look, writer: int, parent: int) -> NoReturn:
     except Exception as fault:  # noqa: BLE001 - the outermost frame of a process: the parent says it
         text = traceback.format_exc() if os.environ.get("VCS_DEBUG") else f"{type(fault).__name__}: {fault}"
         _send(pipe, {"raised": text, "code": None})
-    os._exit(OK)
+    finally:
+        if isinstance(messages, Generator):
+            messages.close()  # so that it removes what it made, also when a signal ends us between two messages
+    return OK
 
 
 def _send(pipe: int, message: Message) -> None:
-    data = memoryview(json.dumps(message).encode() + b"\n")
-    while data:
-        data = data[os.write(pipe, data) :]
+    write_all(pipe, json.dumps(message).encode() + b"\n")
 
 
 def again(look: Look, pause_s: float) -> Iterator[Message]:
