@@ -174,9 +174,12 @@ def test_logs_prints_one_run_the_newest_or_the_one_named(site: Site) -> None:
         assert twice.stdout.count("requested") == 1, "a name given twice is one request"
     assert site.vcsctl("logs", "quick").stdout == "this is quick.2\n"
     assert site.vcsctl("logs", "quick", "--run", "quick.1").stdout == "this is quick.1\n"
-    missing = site.vcsctl("logs", "quick", "--run", "quick.9")
-    assert (missing.returncode, missing.stdout) == (3, "")
-    assert missing.stderr == "vcsctl: there is no run quick.9 on record; `vcsctl history quick` lists them\n"
+    for run, expected in (
+        ("quick.3", "quick.3 has not started: the last run is quick.2; `vcsctl logs quick -f` follows the next one"),
+        ("quick.0", "there is no run quick.0 on record; `vcsctl history quick` lists them"),
+    ):
+        missing = site.vcsctl("logs", "quick", "--run", run)
+        assert (missing.returncode, missing.stdout, missing.stderr) == (3, "", f"vcsctl: {expected}\n")
     foreign = site.vcsctl("logs", "quick", "--run", "../../x.1")
     assert (foreign.returncode, foreign.stdout) == (2, "")
 
