@@ -62,7 +62,7 @@ def test_who_waits_says_that_the_share_hangs_and_waits_on(cell_of: CellOf) -> No
             told(process, b"does not answer; ", 60)
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE_S) == -signal.SIGINT, "Ctrl-C works all the same"
-        told(folder, b"/elsewhere does not answer; see to its mount", 60)
+        told(folder, b"/elsewhere did not answer within 5 s; see to its mount", 60)
         assert folder.wait(PATIENCE_S) == 75
         mount.answer()
         told(follows[0], b"answers again", 60)

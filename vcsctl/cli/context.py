@@ -152,11 +152,14 @@ def show_json(kind: str, content: Any, **beside: Any) -> None:
     click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=indent))
 
 
-def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None) -> None:
+def in_time(
+    read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None, storage: str = ""
+) -> None:
     """Runs a reading command's work in a child, given up in time: a hung mount hangs whoever touches it.
 
     What `read` returns is done after that, and may take its time: it touches the shared directory no more.
-    `otherwise` is what can be said without the shared directory, when that cannot be used.
+    `otherwise` is what can be said without the shared directory, when that cannot be used. `storage`: what is read, if
+    not the shared directory.
     """
     child = relay.fork()
     if isinstance(child, int):
@@ -170,14 +173,13 @@ def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[
             afterwards()
         return
     code = child.until_over(READ_PATIENCE_S)
+    storage = storage or f"the shared directory{_its_path()}"
     if code is None:
-        text = (
-            f"vcsctl: the shared directory{_its_path()} did not answer within {READ_PATIENCE_S:g} s; see to its mount"
-        )
+        text = f"vcsctl: {storage} did not answer within {READ_PATIENCE_S:g} s; see to its mount"
         click.echo(text, err=True)
         code = TRY_AGAIN
     if code < 0:
-        text = f"vcsctl: what read the shared directory was ended by {signal.Signals(-code).name}; try again"
+        text = f"vcsctl: what read {storage} was ended by {signal.Signals(-code).name}; try again"
         click.echo(text, err=True)
         code = FAILED
     if code == TRY_AGAIN:

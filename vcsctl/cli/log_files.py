@@ -79,6 +79,18 @@ def parts_of(path: str) -> list[str]:
     return [*(numbered[number] for number in sorted(numbered, reverse=True)), path]
 
 
+def parts_since(path: str, since_s: float) -> list[str]:
+    """Those of them that were written to since then; the first may begin earlier, for lines bear no times."""
+    *older, newest = parts_of(path)
+    return [*(part for part in older if not _is_older(part, since_s)), newest]
+
+
+def _is_older(path: str, since_s: float) -> bool:
+    with contextlib.suppress(OSError):  # as where it is being packed just now
+        return os.stat(path).st_mtime < since_s
+    return False
+
+
 def text_of(paths: Sequence[str], at: int = 0) -> Iterator[bytes]:
     """What these files hold, one after the other, the first from that byte on."""
     for path in paths:
@@ -107,10 +119,11 @@ def _open(path: str) -> IO[bytes]:
     return open(path, "rb")
 
 
-def start_of(paths: Sequence[str], lines: int | None) -> tuple[int, int]:
-    """Where the last lines of these files begin: in which, and at which byte; of all lines without a number."""
+def start_of(paths: Sequence[str], lines: int | None) -> tuple[int, int, int | None]:
+    """Where the last lines of these files begin: in which, and at which byte; of all lines without a number. And how
+    many more than there are were asked for."""
     if lines is None:
-        return 0, 0
+        return 0, 0, None
     left: int | None = None  # line ends to find; one more when the last line has an end of its own
     for number in range(len(paths) - 1, -1, -1):
         with _seekable(paths[number]) as file:
@@ -123,8 +136,8 @@ def start_of(paths: Sequence[str], lines: int | None) -> tuple[int, int]:
                 place = len(block)
                 for _ in range(left):
                     place = block.rfind(b"\n", 0, place)
-                return number, min(at + place + 1, at + len(block))
-    return 0, 0
+                return number, min(at + place + 1, at + len(block)), 0
+    return 0, 0, lines if left is None else left - 1
 
 
 @contextlib.contextmanager
