@@ -173,13 +173,14 @@ def in_time(
             afterwards()
         return
     code = child.until_over(READ_PATIENCE_S)
-    storage = storage or f"the shared directory{_its_path()}"
     if code is None:
+        storage = storage or f"the shared directory{_its_path()}"
         text = f"vcsctl: {storage} did not answer within {READ_PATIENCE_S:g} s; see to its mount"
         click.echo(text, err=True)
         code = TRY_AGAIN
     if code < 0:
-        text = f"vcsctl: what read {storage} was ended by {signal.Signals(-code).name}; try again"
+        read_of = storage or "the shared directory"
+        text = f"vcsctl: what read {read_of} was ended by {signal.Signals(-code).name}; try again"
         click.echo(text, err=True)
         code = FAILED
     if code == TRY_AGAIN:
