@@ -230,6 +230,20 @@ def test_history_is_filtered_and_counted(shared: Site) -> None:
     )
 
 
+def test_where_there_is_nothing_a_person_is_told_so_and_a_program_gets_nothing(shared: Site) -> None:
+    for arguments, expected in (
+        (("queue",), "nothing waits"),
+        (("history", "held", "--outcome", "lost,timeout"), "nothing of held that is lost or timeout is on record"),
+        (("history", "held", "--until", "2026-01-01T10:00"), "nothing of held until 2026-01-01 10:00:00 is on record"),
+    ):
+        with Terminal(command(shared, *arguments), shared.environment) as terminal:
+            assert terminal.end() == 0
+            assert terminal.text == f"{expected}\n"
+        piped = shared.vcsctl(*arguments)
+        assert (piped.returncode, piped.stdout, piped.stderr) == (0, "", "")
+    assert json.loads(shared.vcsctl("queue", "-o", "json").stdout) == {"version": 1, "queue": []}
+
+
 ROW = Row("a.1", "a", "a", "ok", "exited", "", datetime(2026, 3, 2, tzinfo=UTC), "n", "manual")
 ALL = Filter(frozenset(), frozenset(), None, None, None)
 

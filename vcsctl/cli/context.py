@@ -146,6 +146,12 @@ def show(text: str) -> None:
         sys.stdout.write(f"{text}\n")  # 10,000 rows, each written by itself, take as long as making them
 
 
+def tell_of_nothing(text: str) -> None:
+    """To who looks at it an empty table is no answer; who reads it by a program wants no more than that."""
+    if sys.stdout.isatty():
+        click.echo(text, err=True)
+
+
 def show_json(kind: str, content: Any, **beside: Any) -> None:
     # Indented for who looks at it; of thousands that would take longer than to find them.
     indent = 2 if len(content) < _INDENTED else None
