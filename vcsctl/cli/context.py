@@ -136,6 +136,7 @@ output_option = click.option(
 reason_option = click.option("--reason", default="", callback=_one_line, help="Why; it is recorded.")
 
 
+_asking: int | None = None
 _shown_at_once = True  # False: the answer is over soon, and nobody reads it line by line
 
 
@@ -158,6 +159,12 @@ def show_json(kind: str, content: Any, **beside: Any) -> None:
     click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=indent))
 
 
+def go_on() -> None:
+    """A sign of life of who reads much in time before there is anything to print."""
+    if _asking is not None:
+        os.write(_asking, b".")
+
+
 def in_time(
     read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None, storage: str = ""
 ) -> None:
@@ -169,11 +176,13 @@ def in_time(
     """
     child = relay.fork()
     if isinstance(child, int):
-        global _shown_at_once
+        global _shown_at_once, _asking
+        _asking = child
         _shown_at_once = sys.stdout.isatty()
         gc.disable()  # it reads, prints and ends: 10,000 rows are looked through a dozen times for nothing
         afterwards = read()
         gc.enable()
+        _asking = None
         os.close(child)
         if afterwards is not None:
             afterwards()
