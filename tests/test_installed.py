@@ -72,6 +72,12 @@ def test_the_wheel_brings_programs_units_and_samples(prefix: Path, tmp_path: Pat
     assert (prefix / "lib/systemd/system/vcsd.service").is_file()
     for page in ("man/man1/vcsctl.1", "man/man8/vcsd.8"):
         assert (prefix / "share" / page).read_text().startswith(".TH VCS")
+    if shutil.which("man"):
+        beside = {"PATH": f"{prefix}/bin:{os.environ['PATH']}"}  # of man, too, the pages beside a directory of PATH
+        found = subprocess.run(
+            ["man", "-w", "vcsctl"], env=beside, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert found.stdout == f"{prefix}/share/man/man1/vcsctl.1\n", found.stderr
     for script in (
         "bash-completion/completions/vcsctl",
         "zsh/site-functions/_vcsctl",

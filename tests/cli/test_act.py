@@ -64,7 +64,7 @@ def test_run_within_ends_though_nothing_is_claimed_that_could_record_it(site: Si
     for command in (behind_its_own, without_vcsd):
         said, _ = command.communicate(timeout=30)
         assert command.returncode == 80, said
-        assert re.search(r"r\w+: missed: could not start by \S+ \(--within\)$", said, re.MULTILINE), said
+        assert re.search(r"r\w+: missed: could not start by \S+ \S+ \(--within\)$", said, re.MULTILINE), said
     assert not site.vcsctl("queue").stdout, "nothing waits any more"
     assert "(--within)" not in site.vcsctl("why", "quick").stdout
     site.start()
@@ -174,9 +174,12 @@ def test_logs_prints_one_run_the_newest_or_the_one_named(site: Site) -> None:
         assert twice.stdout.count("requested") == 1, "a name given twice is one request"
     assert site.vcsctl("logs", "quick").stdout == "this is quick.2\n"
     assert site.vcsctl("logs", "quick", "--run", "quick.1").stdout == "this is quick.1\n"
-    missing = site.vcsctl("logs", "quick", "--run", "quick.9")
-    assert (missing.returncode, missing.stdout) == (3, "")
-    assert missing.stderr == "vcsctl: there is no run quick.9 on record; `vcsctl history quick` lists them\n"
+    for run, expected in (
+        ("quick.3", "quick.3 has not started: the last run is quick.2; `vcsctl logs quick -f` follows the next one"),
+        ("quick.0", "there is no run quick.0 on record; `vcsctl history quick` lists them"),
+    ):
+        missing = site.vcsctl("logs", "quick", "--run", run)
+        assert (missing.returncode, missing.stdout, missing.stderr) == (3, "", f"vcsctl: {expected}\n")
     foreign = site.vcsctl("logs", "quick", "--run", "../../x.1")
     assert (foreign.returncode, foreign.stdout) == (2, "")
 
@@ -192,11 +195,13 @@ def test_logs_follow_goes_on_with_the_next_run_until_ctrl_c(site: Site) -> None:
     try:
         site.until(lambda: seen.read_text() == "this is quick.1\n", "the log is printed")
         site.vcsctl("run", "quick", "--wait")
-        site.until(lambda: seen.read_text() == "this is quick.1\nthis is quick.2\n", "the next one follows")
+        site.until(lambda: "this is quick.2\n" in seen.read_text(), "the next one follows")
     finally:
         following.send_signal(signal.SIGINT)
     assert following.wait(10) == -signal.SIGINT
-    assert seen.read_text() == "this is quick.1\nthis is quick.2\n"
+    first, head, second = seen.read_text().splitlines()
+    assert (first, second) == ("this is quick.1", "this is quick.2")
+    assert head.startswith("==> quick.2, ")
 
 
 def test_reload_says_what_changed_and_cat_shows_every_fragment(site: Site) -> None:

@@ -27,6 +27,7 @@ SHELLS = {
     "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit && compinit -D && source <(vcsctl completion zsh)"),
     "fish": (["fish", "--no-config", "-i"], "vcsctl completion fish | source"),
 }
+LISTED = "late,schedule,late,retry,none,"
 
 
 def row(name: str, *groups: str) -> dict[str, object]:
@@ -103,6 +104,10 @@ def offered(site: Site, line: str, **more: str) -> list[str]:
         ("vcsctl simulate --duration backup=", []),
         ("vcsctl history backup --outcome st", ["stopped"]),
         ("vcsctl history backup --trigger s", ["schedule"]),
+        ("vcsctl history backup --outcome failed,lo", ["failed,lost"]),
+        ("vcsctl history backup --outcome=failed,lost,s", ["failed,lost,stopped", "failed,lost,skipped"]),
+        ("vcsctl history backup --trigger late,schedule,late,retry,none,", [f"{LISTED}manual", f"{LISTED}daemon"]),
+        ("vcsctl calendar 04:05 --days mon,t", ["mon,tue", "mon,thu"]),
         ("vcsctl nonsense ", []),
         ("vcsctl lock billing -- ca", ["ca"]),
     ],
@@ -176,6 +181,7 @@ def test_a_shell_completes_commands_options_and_names(shell: Terminal) -> None:
         ("\x15vcsctl set rep\t", "vcsctl set report "),
         ("peri\t", "vcsctl set report period="),
         ("7", "vcsctl set report period=7"),
+        ("\x15vcsctl history report --outcome failed,lo\t", "vcsctl history report --outcome failed,lost"),
     ):
         shell.type(typed)
         shell.until(lambda text, line=expected: line.rstrip() in text.rstrip("\n").rstrip(), expected)  # type: ignore[misc]

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,23 @@ def test_logs_of_a_daemon_go_on_over_its_runs_and_over_a_rotation(disk: Files) -
     finally:
         following.terminate()
         following.wait()
+
+
+def test_of_a_daemons_log_those_files_are_shown_that_were_written_to_since_then(disk: Files) -> None:
+    folder = disk.site.root / "var/log/vcs/radius"
+    folder.mkdir(parents=True)
+    for number, hours_ago in ((3, 9), (2, 5), (1, 3)):
+        part = folder / f"radius@a.log.{number}"
+        part.write_text(f"part {number}\n")
+        os.utime(part, (time.time() - 3600 * hours_ago,) * 2)
+    (folder / "radius@a.log").write_text("now\n")
+    shown = disk.site.vcsctl("logs", "radius", "--since", "4h")
+    assert shown.stdout == "part 1\nnow\n"
+    assert shown.stderr.startswith(
+        "vcsctl: the log of a daemon bears no times: shown are those of its files that were "
+    )
+    assert disk.site.vcsctl("logs", "radius", "--since", "6h", "-n", "9").stdout == "part 2\npart 1\nnow\n"
+    assert disk.site.vcsctl("logs", "radius").stdout == "part 3\npart 2\npart 1\nnow\n"
 
 
 MISTAKES = [

@@ -56,7 +56,7 @@ def test_the_last_lines_are_found(
         if packed:
             subprocess.run(["gzip", str(older)], check=True)
     files = parts_of(str(log))
-    number, at = start_of(files, lines)
+    number, at, _ = start_of(files, lines)
     assert b"".join(text_of(files[number:], at)) == expected
     assert b"".join(text_of(files)) == b"".join(parts)
 

@@ -333,7 +333,7 @@ def test_strangers_among_the_nodes_files_hinder_nobody(site: Any) -> None:
     assert [row[0] for row in rows(site)] == ["NODE", "a", "e", "g", "h"]
     assert [row[-1] for row in rows(site)[2:]] == ["none to be read"] * 3
     shown = site.vcsctl("status").stdout.splitlines()  # and by its next heartbeat a tells of d.json, perhaps
-    gone = "problem: node {0} has no heartbeat; if it is gone: vcsctl nodes forget {0}"
+    gone = "problem: node {0} has no heartbeat; its vcsd is only just starting, or it is gone: vcsctl nodes forget {0}"
     assert [line for line in shown if line.startswith("problem: node")] == [gone.format(node) for node in "egh"]
     ran = site.vcsctl("run", "quick", "--wait")
     assert (ran.returncode, ran.stderr) == (0, "")

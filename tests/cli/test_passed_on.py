@@ -52,6 +52,14 @@ def test_through_a_pipe_a_log_goes_byte_for_byte(tmp_path: Path) -> None:
     assert subprocess.run(command, env=site.environment, stdout=subprocess.PIPE, check=True).stdout == RUDE
 
 
+def test_a_child_that_gives_signs_of_life_is_not_given_up() -> None:
+    code = "import os, sys, time\nfrom vcsctl.cli import relay\nchild = relay.fork()\nif isinstance(child, int):\n"
+    code += "    for number in range(12): time.sleep(0.1); number < int(sys.argv[1]) and os.write(child, b'.')\n    os._exit(7)\n"
+    code += "sys.exit(child.until_over(0.6) or 1)\n"
+    for signs, expected in (("0", 1), ("1", 1), ("12", 7)):
+        assert subprocess.run([sys.executable, "-c", code, signs], timeout=60).returncode == expected, signs
+
+
 def test_what_was_said_before_a_fault_is_told_before_it() -> None:
     def look() -> Iterator[Message]:
         yield {"said": "a is requested"}

@@ -18,6 +18,7 @@ from terminals import Terminal, assert_screen, steady
 
 from vcsctl.cli.fate import exit_code
 from vcsctl.cli.history import Filter
+from vcsctl.cli.tables import local
 from vcsctl.cli.waiting import Progress
 from vcsctl.domain.history import Row
 
@@ -31,6 +32,7 @@ UNITS = {
     "slow": "timeout: 500ms\nexec: [/bin/sleep, 1000]\n",
     "lost": "exec: [/bin/sleep, 1000]\n",
     "counts": "exec: [/bin/sh, -c, 'echo this is $VCS_RUN_ID']\n",
+    "endless": "exec: [/bin/sh, -c, 'printf %s $VCS_RUN_ID']\n",
 }
 
 
@@ -180,9 +182,29 @@ def test_logs_follow_every_run_however_short_and_tell_whose_they_are(shared: Sit
             shared.request("counts")
             shared.until(lambda number=number: len(shared.history("counts")) == number, "it has run")
         terminal.until(lambda text: "this is counts.5" in text, "the last run")
-        assert_screen("logs-follow-80", terminal.text)
-    assert shared.vcsctl("logs", "counts", "--since", "1h", "-n", "2").stdout == "this is counts.4\nthis is counts.5\n"
+        assert_screen("logs-follow-80", re.sub(r", (running|ok) <==", ", OUTCOME <==", steady(terminal.text)))
     assert shared.vcsctl("logs", "counts").stdout == "this is counts.5\n"
+
+
+def test_several_logs_are_told_apart_and_one_is_printed_byte_for_byte(shared: Site) -> None:
+    for number in (1, 2, 3):
+        shared.request("endless")
+        shared.until(lambda number=number: len(shared.history("endless")) == number, "it has run")
+    heads = [f"==> {row['id']}, {started(row)}, a, ok <==\n" for row in shared.history("endless")]
+    both = shared.vcsctl("logs", "endless", "--since", "1h", "-n", "2")
+    assert (both.stdout, both.stderr) == (f"{heads[1]}endless.2\n{heads[2]}endless.3", ""), "a line each"
+    every = f"{heads[0]}endless.1\n{heads[1]}endless.2\n{heads[2]}endless.3"
+    assert shared.vcsctl("logs", "endless", "--since", "1h").stdout == every
+    assert shared.vcsctl("logs", "endless", "--run", "endless.1").stdout == "endless.1"
+    following = begun(shared, "logs", "endless", "-f", "--since", "1h")
+    assert following.stdout is not None
+    assert following.stdout.read(len(every)) == every
+    following.terminate()
+    following.communicate()
+
+
+def started(row: dict[str, Any]) -> str:
+    return local(datetime.fromisoformat(row["started_at"]))
 
 
 def test_history_is_filtered_and_counted(shared: Site) -> None:
@@ -206,6 +228,20 @@ def test_history_is_filtered_and_counted(shared: Site) -> None:
         2,
         "vcsctl: --outcome: 'faild'",
     )
+
+
+def test_where_there_is_nothing_a_person_is_told_so_and_a_program_gets_nothing(shared: Site) -> None:
+    for arguments, expected in (
+        (("queue",), "nothing waits"),
+        (("history", "held", "--outcome", "lost,timeout"), "nothing of held that is lost or timeout is on record"),
+        (("history", "held", "--until", "2026-01-01T10:00"), "nothing of held until 2026-01-01 10:00:00 is on record"),
+    ):
+        with Terminal(command(shared, *arguments), shared.environment) as terminal:
+            assert terminal.end() == 0
+            assert terminal.text == f"{expected}\n"
+        piped = shared.vcsctl(*arguments)
+        assert (piped.returncode, piped.stdout, piped.stderr) == (0, "", "")
+    assert json.loads(shared.vcsctl("queue", "-o", "json").stdout) == {"version": 1, "queue": []}
 
 
 ROW = Row("a.1", "a", "a", "ok", "exited", "", datetime(2026, 3, 2, tzinfo=UTC), "n", "manual")

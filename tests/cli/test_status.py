@@ -147,6 +147,27 @@ def test_a_silent_vcsd_is_a_problem_that_status_names(site: Site) -> None:
     site.until(lambda: silent in site.vcsctl("status").stdout, "its silence is seen")
 
 
+def test_where_no_vcsd_runs_or_not_yet_status_says_what_that_means(site: Site) -> None:
+    site.configure("node: a\n")
+    site.unit("calc", "schedule: periodical\nperiod: 60\nenabled: false\nexec: [/bin/true]\n")
+    site.shared.mkdir(parents=True)
+    site.vcsctl("init")
+    never = site.vcsctl("status")
+    assert (never.returncode, never.stdout) == (75, "")
+    assert "so there is nothing to show; start vcsd, or ask again in a moment" in never.stderr
+    site.start()
+    assert "problem: " not in site.vcsctl("status").stdout
+    site.kill()
+    problem = (
+        "problem: vcsd on node a does not run, or has only just been started; until it answers what is shown of it "
+    )
+    assert site.vcsctl("status").stdout.startswith(problem)
+    (site.shared / "nodes/a.json").unlink()  # as between the first publishing of units and the first heartbeat
+    first, second, *_ = site.vcsctl("status").stdout.splitlines()
+    assert first.startswith("problem: node a has no heartbeat; its vcsd is only just starting, or ")
+    assert second.startswith("problem: no vcsd of this cell gives a sign of life; one that has only just been started ")
+
+
 def test_an_unreadable_override_is_named(site: Site) -> None:
     declare(site)
     site.start()

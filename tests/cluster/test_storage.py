@@ -23,22 +23,18 @@ FENCE_S = 6.0
 CellOf = Callable[..., Cell]
 
 
-class Mount:
-    """The cell's directory as one node sees it through a server of its own, which can be stopped and killed.
+class Served:
+    """A directory as one node sees it through a server of its own, which can be stopped and killed.
 
     Locks are forwarded: they exclude whoever uses the directory itself, and end with the server.
     """
 
-    def __init__(self, cell: Cell, node: str) -> None:
+    def __init__(self, source: Path, point: Path) -> None:
         if shutil.which("bindfs") is None or not os.path.exists("/dev/fuse"):
             pytest.skip("needs bindfs and /dev/fuse")
-        self.point = cell.root / f"mounted on {node}"
-        self.point.mkdir()
-        link = cell[node].shared
-        link.unlink()
-        link.symlink_to(self.point)
-        make_cell(cell.paths)  # on a share nobody makes one by himself
-        self._source = cell.shared
+        self.point = point
+        self.point.mkdir(parents=True)
+        self._source = source
         self._options = ["-f", "--multithreaded", "--enable-lock-forwarding", "-o", "attr_timeout=0,entry_timeout=0"]
         self.mount()
 
@@ -60,6 +56,17 @@ class Mount:
         self.server.kill()
         self.server.wait()
         subprocess.run(["umount", "--lazy", str(self.point)], check=False)
+
+
+class Mount(Served):
+    """The cell's directory."""
+
+    def __init__(self, cell: Cell, node: str) -> None:
+        super().__init__(cell.shared, cell.root / f"mounted on {node}")
+        link = cell[node].shared
+        link.unlink()
+        link.symlink_to(self.point)
+        make_cell(cell.paths)  # on a share nobody makes one by himself
 
 
 @contextmanager

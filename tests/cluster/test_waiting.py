@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from cell import Cell, Node
-from test_storage import mounted
+from test_storage import Served, mounted
 
 CellOf = Callable[..., Cell]
 PATIENCE_S = 5.0
@@ -62,7 +62,7 @@ def test_who_waits_says_that_the_share_hangs_and_waits_on(cell_of: CellOf) -> No
             told(process, b"does not answer; ", 60)
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE_S) == -signal.SIGINT, "Ctrl-C works all the same"
-        told(folder, b"/elsewhere does not answer; see to its mount", 60)
+        told(folder, b"/elsewhere did not answer within 4 s; see to its mount", 60)
         assert folder.wait(PATIENCE_S) == 75
         mount.answer()
         told(follows[0], b"answers again", 60)
@@ -101,3 +101,39 @@ def test_of_a_run_on_another_node_it_is_said_where_its_log_lies(cell_of: CellOf)
     folder.rmdir()
     folder.symlink_to(log.parent)  # a log directory that the nodes share
     assert here.vcsctl("logs", "job").stdout == "done\n"
+
+
+def test_a_log_directory_that_hangs_hangs_nobody_who_follows(cell_of: CellOf) -> None:
+    cell = cell_of("a", "b")
+    node, gate = cell["a"], cell.root / "gate"
+    script = f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done; echo over; exit 7"
+    cell.unit("gated", f"{BY_HAND}exec: [/bin/sh, -c, '{script}']\n")
+    cell.start("a")
+    (node.root / "var/log/vcs").mkdir(parents=True, exist_ok=True)
+    served = Served(node.root / "var/log/vcs", cell["b"].root / "var/log/vcs")
+    try:
+        commands = (("run", "gated", "--follow"), ("logs", "gated", "-f"), ("logs", "gated", "--run", "gated.1", "-f"))
+        following = [begun(cell["b"], *commands[0])]
+        assert following[0].stdout and following[0].stdout.readline() == b"begun\n"
+        following += [begun(cell["b"], *arguments) for arguments in (*commands[1:], commands[2])]
+        for process in following[1:]:
+            assert process.stdout and process.stdout.readline() == b"begun\n"
+        served.hang()
+        late = begun(cell["b"], "logs", "gated")
+        for process, what in zip(following, (b"waiting", b"following", b"following", b"following"), strict=True):
+            told(process, b"/gated does not answer; " + what + b" goes on", PATIENCE_S)
+        for process in following[1:3]:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == -signal.SIGINT
+        told(late, b"/gated did not answer within 4 s; see to its mount", 60)
+        assert late.wait(PATIENCE_S) == 75
+        gate.touch()
+        rest, faults = following[0].communicate(timeout=60)
+        assert (following[0].returncode, rest) == (7, b""), "the outcome is told all the same"
+        assert b"gated.1: what it wrote since is not shown: the log directory " in faults
+        assert faults.endswith(b"vcsctl: gated.1: failed: exited with code 7\n")
+        served.answer()
+        assert following[3].communicate(timeout=60)[0] == b"over\n"
+        assert following[3].returncode == 0
+    finally:
+        served.end()

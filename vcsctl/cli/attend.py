@@ -1,10 +1,12 @@
 """Waits for what was requested, in the foreground: shows its place in the queue, its log, its outcome.
 
-All that touches the shared directory is done by a child: here nothing hangs, and Ctrl-C ends the waiting alone.
+All that touches the shared directory is done by a child, and all that touches a log by another, since nodes may share
+their directory too: here nothing hangs, and Ctrl-C ends the waiting alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +16,14 @@ import click
 
 from vcsctl.cli.context import Context, show
 from vcsctl.cli.fate import Fates
-from vcsctl.cli.log_files import Tail, parts_of, text_of
+from vcsctl.cli.log_follow import follow_one
 from vcsctl.cli.lookout import Lookout, Message, again
-from vcsctl.cli.tables import age
+from vcsctl.cli.tables import age, readable
 from vcsctl.cli.terminal import Shown
 from vcsctl.cli.waiting import LOOK_S, Progress, Sentence, on_interrupt, tell
-from vcsctl.cli.whereabouts import is_here, sentence
+from vcsctl.cli.whereabouts import sentence
 from vcsctl.domain.run import Request
-from vcsctl.errors import OK
+from vcsctl.errors import OK, VcsError
 from vcsctl.runners.leftovers import log_path
 
 _TELL_AFTER_S = 2.0  # of what starts at once and is over soon only the outcome is told
@@ -30,15 +32,16 @@ Entering = Callable[[], Iterator[Request | str]]
 
 def attend(context: Context, entering: Entering, *, with_logs: bool) -> int:
     """Enters requests and waits for all of them; the exit code."""
-    attending = _Attending(context.config.log_dir, with_logs)
     storage = f"the shared directory {context.config.shared_dir}"
-    with Lookout(lambda: _looks(context, entering)) as lookout:
+    with contextlib.ExitStack() as stack:
+        attending = _Attending(context.config.log_dir, with_logs, stack)
+        lookout = stack.enter_context(Lookout(lambda: _looks(context, entering)))
         while not attending.is_over:
             for message in lookout.messages(LOOK_S):
                 attending.heed(message)
             attending.deaf = f"{storage} does not answer; waiting goes on" if lookout.is_deaf else ""
             attending.go_on()
-    return attending.code
+        return attending.code
 
 
 def _looks(context: Context, entering: Entering) -> Iterator[Message]:
@@ -56,18 +59,25 @@ def _looks(context: Context, entering: Entering) -> Iterator[Message]:
 
 @dataclass(slots=True)
 class _Awaited:
-    """One request: the last that was seen of it, and its run's log once that is there."""
+    """One request: the last that was seen of it, and its run's log, read by a child."""
 
     key: str
     service: str
     seen: Message
-    tail: Tail | None = None
+    seen_s: float = 0.0
+    reading: Lookout | None = None
+    is_read: bool = False  # as far as it can be
+    has_log: bool = False
     is_told: bool = False
+    is_over: bool = False  # and all of it was said
     rest: bytes = b""
     shown: Shown = field(default_factory=Shown)
 
+    def see(self, message: Message) -> None:
+        self.seen, self.seen_s = message, time.monotonic()
+
     @property
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         return bool(self.seen["state"] == "over")
 
 
@@ -80,9 +90,10 @@ def _goes_on(one: _Awaited) -> str:
 
 
 class _Attending:
-    def __init__(self, log_dir: str, with_logs: bool) -> None:
+    def __init__(self, log_dir: str, with_logs: bool, stack: contextlib.ExitStack) -> None:
         self._log_dir = log_dir
         self._with_logs = with_logs
+        self._stack = stack
         self._awaited: dict[str, _Awaited] = {}
         self._progress = Progress()
         self._began_s = time.monotonic()
@@ -111,15 +122,18 @@ class _Attending:
                 on_interrupt(self._farewell)
             case {"state": "all requested"}:
                 self._all_requested = True
-            case {"state": "over", "request": str(request)}:
-                self._end(request, self._awaited[request], message)
             case {"request": str(request)}:
-                self._awaited[request].seen = message
+                self._awaited[request].see(message)
 
     def go_on(self) -> None:
-        for one in self._awaited.values():
-            if self._with_logs and not one.is_over and one.seen.get("run"):
-                self._print_log(one)
+        for request, one in self._awaited.items():
+            if one.is_over:
+                continue
+            has_log = self._with_logs and bool(one.seen.get("run"))
+            if has_log and not one.is_read:
+                self._read_log(one)
+            if one.has_ended and (one.is_read or not has_log):
+                self._end(request, one)
         self._progress.show(self._sentences())
 
     # What is said.
@@ -141,13 +155,16 @@ class _Attending:
         if self.deaf or self._fault:
             return [(self.deaf or self._fault, "")]
         for one in self._awaited.values():
+            if one.reading is not None and one.reading.is_deaf and not one.is_read:
+                found.append((f"{self._log_storage(one)} does not answer; waiting goes on", ""))
+                continue
             since = f", {age(now - one.seen['at'])}" if one.seen.get("at") else ""
             match one.seen:
                 case {"state": "waits", "place": place, "of": of, "why": why}:
                     if why != "starts next" or time.monotonic() - self._began_s > _TELL_AFTER_S:
                         found.append((f"{one.key}: {place} of {of} in the queue, {why}", since))
                 case {"state": "runs", "run": run, "node": node, "at": at} if (
-                    one.tail is None and now - at > _TELL_AFTER_S
+                    not one.has_log and now - at > _TELL_AFTER_S
                 ):
                     found.append((f"{run} runs on {node}", since))
         return found
@@ -158,22 +175,36 @@ class _Attending:
 
     # The logs.
 
-    def _print_log(self, one: _Awaited) -> None:
-        if one.tail is None:
-            one.tail = self._open(one)
-        for data in one.tail.new() if one.tail else ():
-            self._print(one, data)
+    def _log_storage(self, one: _Awaited) -> str:
+        return f"the log directory {self._log_dir}/{one.service}"
 
-    def _open(self, one: _Awaited) -> Tail | None:
-        run, log = one.seen["run"], one.seen["log"]
-        if is_here(path := log_path(self._log_dir, one.key, run)):
-            for data in text_of(parts_of(path)[:-1]):  # of a log that has grown large already
-                self._print(one, data)
-            return Tail(path)
-        if log and not one.is_told:
+    def _read_log(self, one: _Awaited) -> None:
+        run = one.seen["run"]
+        if one.reading is None:
+            path = log_path(self._log_dir, one.key, run)
+            one.reading = self._stack.enter_context(Lookout(lambda: follow_one(path, LOOK_S)))
+        try:
+            for message in one.reading.messages(0.0):
+                if "data" in message:
+                    self._print(one, message["data"].encode("latin-1"))
+                else:
+                    self._heed_look(one, message)
+        except VcsError as error:
+            one.is_read = True
+            self._say(str(error))
+        if one.has_ended and one.reading.is_deaf and not one.is_read:
+            one.is_read = True
+            self._say(f"{run}: what it wrote since is not shown: {self._log_storage(one)} does not answer")
+
+    def _heed_look(self, one: _Awaited, look: Message) -> None:
+        """After all that was there at that look. One that began before what we know says nothing of it."""
+        one.has_log = look["here"]
+        if look["read_s"] < one.seen_s:
+            return
+        one.is_read = one.has_ended
+        if not one.has_log and one.seen["log"] and not one.is_told:
             one.is_told = True
-            self._say(sentence(run, one.seen["node"], log, is_over=one.is_over))
-        return None
+            self._say(sentence(one.seen["run"], one.seen["node"], one.seen["log"], is_over=one.has_ended))
 
     def _print(self, one: _Awaited, data: bytes, *, is_last: bool = False) -> None:
         data = one.shown.of(data, is_last=is_last)
@@ -192,13 +223,12 @@ class _Attending:
         width = max(len(other.key) for other in self._awaited.values())
         return f"{one.key:<{width}} | ".encode()
 
-    def _end(self, request: str, one: _Awaited, message: Message) -> None:
-        one.seen = message
+    def _end(self, request: str, one: _Awaited) -> None:
+        one.is_over, message = True, one.seen
         if self._with_logs and message["run"]:
-            self._print_log(one)
             self._print(one, b"", is_last=True)
             if len(self._awaited) > 1 and one.rest:
                 click.echo(self._prefix(one) + one.rest)
             elif one.rest not in (b"", b"\n") and sys.stdout.isatty():
                 click.echo()  # what is said next is not to stand behind it
-        self._answer(f"{message['run'] or request}: {message['outcome']}: {message['why']}")
+        self._answer(f"{message['run'] or request}: {message['outcome']}: {readable(message['why'])}")

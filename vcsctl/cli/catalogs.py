@@ -51,7 +51,10 @@ class Catalogs:
         for units in found:
             if units is not None:
                 return units
-        raise StorageError(f"no vcsd has published its units in {self._paths.root} yet; start vcsd")
+        raise StorageError(
+            f"no vcsd has published its units in {self._paths.root} yet, so there is nothing to show; start vcsd,"
+            " or ask again in a moment if it has just been started"
+        )
 
     @property
     def readable(self) -> set[str]:

@@ -65,7 +65,8 @@ class CellNode:
     def problems(self) -> list[str]:
         found = []
         if self.beat is None:
-            found.append(f"node {self.name} has no heartbeat; if it is gone: vcsctl nodes forget {self.name}")
+            starts = f"node {self.name} has no heartbeat; its vcsd is only just starting"
+            found.append(f"{starts}, or it is gone: vcsctl nodes forget {self.name}")
         elif self.is_silent:
             found.append(f"vcsd on node {self.name} has been {self.silence}")
         if self.asked_to_drain:

@@ -72,6 +72,27 @@ fi
 """
 
 
+_FISH = """\
+function %(complete_func)s
+    set -l answer (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp) COMP_CWORD=(commandline -t) \\
+        %(prog_name)s 2>/dev/null)
+    for one in $answer
+        set -l found (string split -m 1 "," -- $one)
+        switch $found[1]
+            case dir
+                __fish_complete_directories $found[2]
+            case file
+                __fish_complete_path $found[2]
+            case plain
+                echo $found[2]
+        end
+    end
+end
+
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
+
+
 class _Bash(BashComplete):
     """Click's own starts a process per name that is offered, and another bash to ask for its version."""
 
@@ -104,7 +125,13 @@ class _Zsh(ZshComplete):
     source_template = _ZSH
 
 
-_SHELLS: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": FishComplete}
+class _Fish(FishComplete):
+    """Click's own offers of KEY,KEY the first alone."""
+
+    source_template = _FISH
+
+
+_SHELLS: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}
 
 
 @click.command()
@@ -167,6 +194,10 @@ _Completing = Callable[[click.Context, click.Parameter, str], list[CompletionIte
 
 def _completing(kind: str) -> _Completing:
     def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        if "," in kind:
+            *named, begun = incomplete.split(",")
+            fitting_words = [word for word in kind.split(",") if word.startswith(begun) and word not in named]
+            return [CompletionItem(",".join((*named, word))) for word in fitting_words]
         if kind in ("file", "folder"):
             return [CompletionItem(incomplete, "dir" if kind == "folder" else "file")]
         given = ctx.params.get(parameter.name or "")

@@ -136,6 +136,7 @@ output_option = click.option(
 reason_option = click.option("--reason", default="", callback=_one_line, help="Why; it is recorded.")
 
 
+_asking: int | None = None
 _shown_at_once = True  # False: the answer is over soon, and nobody reads it line by line
 
 
@@ -146,38 +147,55 @@ def show(text: str) -> None:
         sys.stdout.write(f"{text}\n")  # 10,000 rows, each written by itself, take as long as making them
 
 
+def tell_of_nothing(text: str) -> None:
+    """To who looks at it an empty table is no answer; who reads it by a program wants no more than that."""
+    if sys.stdout.isatty():
+        click.echo(text, err=True)
+
+
 def show_json(kind: str, content: Any, **beside: Any) -> None:
     # Indented for who looks at it; of thousands that would take longer than to find them.
     indent = 2 if len(content) < _INDENTED else None
     click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=indent))
 
 
-def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None) -> None:
+def go_on() -> None:
+    """A sign of life of who reads much in time before there is anything to print."""
+    if _asking is not None:
+        os.write(_asking, b".")
+
+
+def in_time(
+    read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None, storage: str = ""
+) -> None:
     """Runs a reading command's work in a child, given up in time: a hung mount hangs whoever touches it.
 
     What `read` returns is done after that, and may take its time: it touches the shared directory no more.
-    `otherwise` is what can be said without the shared directory, when that cannot be used.
+    `otherwise` is what can be said without the shared directory, when that cannot be used. `storage`: what is read, if
+    not the shared directory.
     """
     child = relay.fork()
     if isinstance(child, int):
-        global _shown_at_once
+        global _shown_at_once, _asking
+        _asking = child
         _shown_at_once = sys.stdout.isatty()
         gc.disable()  # it reads, prints and ends: 10,000 rows are looked through a dozen times for nothing
         afterwards = read()
         gc.enable()
+        _asking = None
         os.close(child)
         if afterwards is not None:
             afterwards()
         return
     code = child.until_over(READ_PATIENCE_S)
     if code is None:
-        text = (
-            f"vcsctl: the shared directory{_its_path()} did not answer within {READ_PATIENCE_S:g} s; see to its mount"
-        )
+        storage = storage or f"the shared directory{_its_path()}"
+        text = f"vcsctl: {storage} did not answer within {READ_PATIENCE_S:g} s; see to its mount"
         click.echo(text, err=True)
         code = TRY_AGAIN
     if code < 0:
-        text = f"vcsctl: what read the shared directory was ended by {signal.Signals(-code).name}; try again"
+        read_of = storage or "the shared directory"
+        text = f"vcsctl: what read {read_of} was ended by {signal.Signals(-code).name}; try again"
         click.echo(text, err=True)
         code = FAILED
     if code == TRY_AGAIN:

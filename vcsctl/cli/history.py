@@ -11,7 +11,7 @@ from typing import Any, get_args
 import click
 
 from vcsctl.cli import layout
-from vcsctl.cli.context import Context, in_time, output_option, show, show_json
+from vcsctl.cli.context import Context, in_time, output_option, show, show_json, tell_of_nothing
 from vcsctl.cli.layout import Column, shown_table, too_narrow
 from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.tables import local, readable, seconds
@@ -48,6 +48,14 @@ class Filter:
             and self.node in (None, row.node)
             and (self.until is None or row.at <= self.until)
         )
+
+    @property
+    def words(self) -> str:
+        found = [f" that is {' or '.join(sorted(words))}" for words in (self.outcomes, self.triggers) if words]
+        found += [f" on node {self.node}"] if self.node else []
+        found += [f" since {local(self.since)}"] if self.since else []
+        found += [f" until {local(self.until)}"] if self.until else []
+        return "".join(found)
 
     def of(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Newest first; nothing older than `since` is read."""
@@ -119,6 +127,8 @@ def _history(context: Context, name: str, wanted: Filter, most: int | None, stat
     if stats:
         _show_statistics(rows, output)
         return
+    if not rows and output != "json":
+        tell_of_nothing(f"nothing of {name}{wanted.words} is on record")
     rows.reverse()
     if output == "json":
         show_json("history", [plain_row(row) for row in rows])

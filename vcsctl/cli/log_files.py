@@ -11,9 +11,8 @@ import contextlib
 import gzip
 import os
 import re
-import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -79,6 +78,18 @@ def parts_of(path: str) -> list[str]:
     return [*(numbered[number] for number in sorted(numbered, reverse=True)), path]
 
 
+def parts_since(path: str, since_s: float) -> list[str]:
+    """Those of them that were written to since then; the first may begin earlier, for lines bear no times."""
+    *older, newest = parts_of(path)
+    return [*(part for part in older if not _is_older(part, since_s)), newest]
+
+
+def _is_older(path: str, since_s: float) -> bool:
+    with contextlib.suppress(OSError):  # as where it is being packed just now
+        return os.stat(path).st_mtime < since_s
+    return False
+
+
 def text_of(paths: Sequence[str], at: int = 0) -> Iterator[bytes]:
     """What these files hold, one after the other, the first from that byte on."""
     for path in paths:
@@ -107,14 +118,18 @@ def _open(path: str) -> IO[bytes]:
     return open(path, "rb")
 
 
-def start_of(paths: Sequence[str], lines: int | None) -> tuple[int, int]:
-    """Where the last lines of these files begin: in which, and at which byte; of all lines without a number."""
+def start_of(
+    paths: Sequence[str], lines: int | None, go_on: Callable[[], None] = lambda: None
+) -> tuple[int, int, int | None]:
+    """Where the last lines of these files begin: in which, and at which byte; of all lines without a number. And how
+    many more than there are were asked for. `go_on` is called now and then: it may take long."""
     if lines is None:
-        return 0, 0
+        return 0, 0, None
     left: int | None = None  # line ends to find; one more when the last line has an end of its own
     for number in range(len(paths) - 1, -1, -1):
-        with _seekable(paths[number]) as file:
+        with _seekable(paths[number], go_on) as file:
             for at, block in _backwards(file):
+                go_on()
                 if left is None:
                     left = lines + 1 if block.endswith(b"\n") else lines
                 if (count := block.count(b"\n")) < left:
@@ -123,18 +138,20 @@ def start_of(paths: Sequence[str], lines: int | None) -> tuple[int, int]:
                 place = len(block)
                 for _ in range(left):
                     place = block.rfind(b"\n", 0, place)
-                return number, min(at + place + 1, at + len(block))
-    return 0, 0
+                return number, min(at + place + 1, at + len(block)), 0
+    return 0, 0, lines if left is None else left - 1
 
 
 @contextlib.contextmanager
-def _seekable(path: str) -> Iterator[IO[bytes]]:
+def _seekable(path: str, go_on: Callable[[], None]) -> Iterator[IO[bytes]]:
     with _opened(path) as file:
         if not isinstance(file, gzip.GzipFile):
             yield file
             return
         with tempfile.TemporaryFile() as plain:  # to go back in what is packed is to unpack it again each time
-            shutil.copyfileobj(file, plain)
+            while data := file.read(_BLOCK):
+                plain.write(data)
+                go_on()
             yield plain
 
 

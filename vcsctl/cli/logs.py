@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
+import math
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import click
 
 from vcsctl.cli import log_files, whereabouts
-from vcsctl.cli.context import Context, in_time
-from vcsctl.cli.log_files import Log, Tail
+from vcsctl.cli.context import Context, go_on, in_time
+from vcsctl.cli.log_files import Log
+from vcsctl.cli.log_follow import Wanted, follow
+from vcsctl.cli.log_heads import Heads
 from vcsctl.cli.lookout import Lookout, Message, again
 from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.terminal import Shown, paint
 from vcsctl.cli.waiting import tell
 from vcsctl.domain.run import parse_run_id, service_of
 from vcsctl.domain.values import NAME_PATTERN
-from vcsctl.errors import StorageError, UsageError, VcsError
+from vcsctl.errors import UsageError, VcsError
 from vcsctl.store import running
 
 _FOLLOW_PAUSE_S = 0.2
 _LOOK_S = 1.0
 _LINES_BEFORE = 10  # as tail and journalctl have it
+_BEARS_NO_TIMES = (
+    "the log of a daemon bears no times: shown are those of its files that were written to since then, the first of "
+    "them from where it begins"
+)
 
 
 @click.command()
@@ -43,57 +49,42 @@ def logs(
     Example: vcsctl logs calculator -f
 
     Of the newest run, of --run, or of all that wrote --since a moment: what runs print bears no times, so it is told by
-    whole logs. Logs lie on the node of their run; of one that ran elsewhere it is said where. A daemon has one log over
-    all its runs. On a terminal a ? stands for control characters other than colours; a pipe gets every byte.
+    whole logs. Before each of several a line says of which run it is. Logs lie on the node of their run; of one that
+    ran elsewhere it is said where. A daemon has one log over all its runs; of that --since shows the rotated files that
+    were written to since then. On a terminal a ? stands for control characters other than colours; a pipe gets every
+    byte.
     """
     if run_id is not None and (service_of(run_id.rpartition(".")[0]) != name or not parse_run_id(run_id)):
         raise UsageError(f"{run_id!r} is no run of {name}; take one from `vcsctl history {name}`")
     if run_id is not None and since is not None:
         raise UsageError("--run names one run and --since many; leave one of them out")
     since_at = since.at(datetime.now(UTC), None, "last") if since is not None else None
-    # Mostly the logs are on this node's own disk: they can be read while the shared directory does not answer.
-    _see_that_it_answers(context.config.log_dir, name)
-    there = log_files.logs_of(context.config.log_dir, name)
-    chosen = _chosen(there, name, run_id, since_at)
-    if follow and (chosen or run_id is None):
-        lines = _LINES_BEFORE if lines is None and since is None else lines
-        _follow(context, name, run_id, there, chosen, lines)
-    elif chosen:
-        _print_all(chosen, lines)
-        if run_id is None and since is None and chosen[0].key == name:
-            _tell_of_newer(context, name)
-    elif since_at is not None and there:
-        tell(f"no run of {name} has written anything here since then")
+    if follow and lines is None and since is None:
+        lines = _LINES_BEFORE
+    wanted = Wanted(context.config.log_dir, name, run_id, since_at.timestamp() if since_at else None, lines)
+    if follow:
+        _follow(context, wanted)
     else:
-        in_time(lambda: _no_log(context, name, run_id))
+        # Mostly the logs are on this node's own disk: they can be read while the shared directory does not answer.
+        in_time(lambda: _print(context, wanted), storage=wanted.storage)
 
 
-def _see_that_it_answers(log_dir: str, name: str) -> None:
-    """Nodes may share a log directory too, and one that hangs hangs whoever lists it: a child does so first."""
-
-    def look() -> Iterator[Message]:
-        with contextlib.suppress(OSError):  # met again by who prints it
-            log_files.logs_of(log_dir, name)
-        yield {}
-
-    with Lookout(look) as lookout:
-        while not lookout.is_over:
-            lookout.messages(_LOOK_S)
-            if lookout.is_deaf:
-                raise StorageError(f"the log directory {log_dir}/{name} does not answer; see to its mount")
-
-
-def _chosen(there: Sequence[Log], name: str, run_id: str | None, since: datetime | None) -> list[Log]:
-    if run_id is not None:
-        found = [log for log in there if log.number is not None and log.name == run_id]
-        if not found and (whole := [log for log in there if log.number is None]):
-            raise UsageError(f"{name} is a daemon: its log {whole[0].path} goes on over all its runs; leave --run out")
-        return found
-    if since is None:
-        return log_files.newest_of_each(there)[-1:]
-    moments = {log.path: log_files.written_at_s(log.path) for log in there}
-    recent = [log for log in there if moments[log.path] >= since.timestamp()]
-    return sorted(recent, key=lambda log: moments[log.path])
+def _print(context: Context, wanted: Wanted) -> Callable[[], None] | None:
+    """In a child: nodes may share a log directory too. Returns what touches that no more."""
+    there = log_files.logs_of(wanted.log_dir, wanted.name)
+    chosen = wanted.of(there)
+    if not chosen:
+        if wanted.since_s is None or not there:
+            return lambda: in_time(lambda: _no_log(context, wanted.name, wanted.run_id))
+        tell(f"no run of {wanted.name} has written anything here since then")
+        return None
+    printer = _Printer(context, wanted, chosen)
+    for log, path, at in wanted.parts(chosen, go_on):
+        for data in log_files.text_of([path], at):
+            printer.print(log, data)
+    printer.end()
+    is_newest_here = wanted.run_id is None and wanted.since_s is None and chosen[0].key == wanted.name
+    return (lambda: _tell_of_newer(context, wanted.name)) if is_newest_here else None
 
 
 def _no_log(context: Context, name: str, run_id: str | None) -> None:
@@ -119,22 +110,26 @@ def _tell_of_newer(context: Context, name: str) -> None:
 
 
 class _Printer:
-    """Prints logs one after the other, or as they grow. Between them a line says whose it is, as tail does it: on a
-    terminal, and through a pipe where it is of another KEY."""
+    """Prints logs one after the other, or as they grow. Before each of several a line says whose it is, and before one
+    that comes after another: they have nothing to do with each other."""
 
-    def __init__(self, logs: Sequence[Log]) -> None:
-        self._is_terminal = sys.stdout.isatty()
-        self._named = len(logs) > 1 if self._is_terminal else len({log.key for log in logs}) > 1
+    def __init__(self, context: Context, wanted: Wanted, logs: Sequence[Log]) -> None:
+        self._heads = Heads(context, wanted.name)
+        self._named = len(logs) > 1
         self._last: Log | None = None
         self._ends_line = True
         self._shown = defaultdict[str, Shown](Shown)
+        if self._named:
+            self._heads.learn(logs)
+        if wanted.since_s is not None and any(log.number is None for log in logs):
+            tell(_BEARS_NO_TIMES)
 
     def print(self, log: Log, data: bytes, *, is_last: bool = False) -> None:
         last, data = self._last, self._shown[log.path].of(data, is_last=is_last)
         if not data:
             return
-        if log != last and (self._named or (last and (self._is_terminal or log.key != last.key))):
-            click.echo(("" if self._ends_line else "\n") + paint("faint", f"==> {log.name} <=="))
+        if log != last and (self._named or last is not None):
+            click.echo(("" if self._ends_line else "\n") + paint("faint", self._heads.of(log)))
         self._last = log
         self._ends_line = data.endswith(b"\n")
         click.echo(data, nl=False)
@@ -144,37 +139,53 @@ class _Printer:
             self.print(self._last, b"", is_last=True)
 
 
-def _print_all(logs: Sequence[Log], lines: int | None) -> None:
-    printer = _Printer(logs)
-    for log, path, at in _parts(logs, lines):
-        for data in log_files.text_of([path], at):
-            printer.print(log, data)
-    printer.end()
+def _follow(context: Context, wanted: Wanted) -> None:
+    """Two children look, the one at the logs and the other at the shared directory: each may hang by itself."""
+    with Lookout(lambda: follow(wanted)) as reading:
+        log_dir = _Said(wanted.storage)
+        found: list[Message] = []
+        while not found:
+            found = reading.messages(_FOLLOW_PAUSE_S)
+            log_dir.of_storage(is_deaf=reading.is_deaf)
+        is_known, chosen = found[0]["there"], [Log(*plain) for plain in found[0]["chosen"]]
+        if chosen or wanted.run_id is None:
+            printer = _Printer(context, wanted, chosen)
+            _go_on(context, wanted, reading, log_dir, printer, found[1:], is_known=is_known)
+            return
+    in_time(lambda: _no_log(context, wanted.name, wanted.run_id))
 
 
-def _parts(logs: Sequence[Log], lines: int | None) -> list[tuple[Log, str, int]]:
-    """The files that hold the last lines of these logs, and from which byte on."""
-    files = [(log, path) for log in logs for path in log_files.parts_of(log.path)]
-    number, at = log_files.start_of([path for _, path in files], lines)
-    return [(log, path, at if place == 0 else 0) for place, (log, path) in enumerate(files[number:])]
-
-
-def _follow(
-    context: Context, name: str, run_id: str | None, there: Sequence[Log], chosen: Sequence[Log], lines: int | None
+def _go_on(
+    context: Context,
+    wanted: Wanted,
+    reading: Lookout,
+    log_dir: _Said,
+    printer: _Printer,
+    found: Sequence[Message],
+    *,
+    is_known: bool,
 ) -> None:
-    following = _Following(context, name, run_id, there)
-    following.begin(there, chosen, lines)
-    with Lookout(lambda: again(lambda: _looks(context, name, run_id, is_known=bool(there)), _LOOK_S)) as lookout:
-        said = _Said(f"the shared directory {context.config.shared_dir}")
-        is_over = False
-        while not is_over:
-            following.go_on()
-            for message in lookout.messages(_FOLLOW_PAUSE_S):
-                is_over = is_over or message.get("over", False)
-                said.heed(message)
-            said.of_storage(is_deaf=lookout.is_deaf)
-        following.go_on()
-        following.end()
+    shared_dir = _Said(f"the shared directory {context.config.shared_dir}")
+    over_s = math.inf
+
+    def looks() -> Iterator[Message]:
+        return _looks(context, wanted.name, wanted.run_id, is_known=is_known)
+
+    with Lookout(lambda: again(looks, _LOOK_S)) as lookout:
+        while True:
+            for message in found:
+                if "data" in message:
+                    printer.print(Log(*message["log"]), message["data"].encode("latin-1"))
+                elif message.get("read_s", 0.0) >= over_s:  # all that it wrote was there
+                    printer.end()
+                    return
+            for message in lookout.messages(0.0):
+                if message.get("over"):
+                    over_s = min(over_s, time.monotonic())
+                shared_dir.heed(message)
+            shared_dir.of_storage(is_deaf=lookout.is_deaf)
+            found = reading.messages(_FOLLOW_PAUSE_S)
+            log_dir.of_storage(is_deaf=reading.is_deaf)
 
 
 class _Said:
@@ -211,51 +222,6 @@ def _looks(context: Context, name: str, run_id: str | None, *, is_known: bool) -
         yield {"note": note}
     elif not is_known:
         yield {"note": f"no log of {name} on this node yet; waiting for its next run"}
-
-
-class _Following:
-    """The newest log of each KEY, and the next one when its run begins."""
-
-    def __init__(self, context: Context, name: str, run_id: str | None, there: Sequence[Log]) -> None:
-        self._log_dir = context.config.log_dir
-        self._name = name
-        self._run_id = run_id
-        self._seen = {log.path for log in there}
-        self._tails: dict[str, tuple[Log, Tail]] = {}
-
-    def begin(self, there: Sequence[Log], chosen: Sequence[Log], lines: int | None) -> None:
-        """Prints what is there, and follows the newest log of each KEY from then on."""
-        self._printer = _Printer(chosen)
-        followed = {log.path: log for log in log_files.newest_of_each(chosen)}
-        for log, path, at in _parts(chosen, lines):
-            if path in followed:
-                self._tails[log.key] = (log, Tail(path, at))
-                self._read_on(log.key)
-                continue
-            for data in log_files.text_of([path], at):
-                self._printer.print(log, data)
-        for log in log_files.newest_of_each(there) if self._run_id is None else ():
-            if log.key not in self._tails:
-                self._tails[log.key] = (log, Tail(log.path, os.path.getsize(log.path)))
-
-    def go_on(self) -> None:
-        begun = [log for log in log_files.logs_of(self._log_dir, self._name) if log.path not in self._seen]
-        for key in self._tails:
-            self._read_on(key)
-        for log in begun if self._run_id is None else ():
-            self._seen.add(log.path)
-            if log.key in self._tails:
-                self._tails.pop(log.key)[1].close()  # all of it was read after the next one had begun
-            self._tails[log.key] = (log, Tail(log.path))
-            self._read_on(log.key)
-
-    def end(self) -> None:
-        self._printer.end()
-
-    def _read_on(self, key: str) -> None:
-        log, tail = self._tails[key]
-        for data in tail.new():
-            self._printer.print(log, data)
 
 
 COMMANDS: dict[str, click.Command] = {"logs": logs}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from vcsctl.cli.context import Context, in_time, output_option, show, show_json
+from vcsctl.cli.context import Context, in_time, output_option, show, show_json, tell_of_nothing
 from vcsctl.cli.layout import Column, Row, shown_table, too_narrow
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import ago, local, readable, short
@@ -51,6 +51,8 @@ def _queue(context: Context, output: str) -> None:
         found = shown_table(_COLUMNS, cells)
         for text in (*found.lines, *too_narrow(found.left_out)):
             show(text)
+    else:
+        tell_of_nothing("nothing waits")
 
 
 def _since(place: datetime | None) -> str:

@@ -22,7 +22,8 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class Relayed:
-    """The child as its parent sees it. `_asking` ends when the child says that it may take its time from here on."""
+    """The child as its parent sees it. `_asking` ends when the child says that it may take its time from here on,
+    and what comes through it says that it goes on."""
 
     pid: int
     _process: int
@@ -40,7 +41,7 @@ class Relayed:
             while ready := select.select(heard, [], [], left_s)[0]:
                 if ready == [self._process]:
                     return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-                if self._asking in ready:
+                if self._asking in ready and not os.read(self._asking, _CHUNK):
                     left_s = None
                     heard.remove(self._asking)
                 heard -= {pipe for pipe in self._pipes.keys() & ready if not self._pass_on(pipe)}
@@ -58,7 +59,8 @@ class Relayed:
 
 
 def fork() -> Relayed | int:
-    """In the child, which prints as before: what it closes when it touches nothing more that may hang."""
+    """In the child, which prints as before: what it closes when it touches nothing more that may hang, and writes to
+    when it has much to do before it says anything."""
     sys.stdout.flush()
     sys.stderr.flush()
     asking, has_asked = os.pipe()

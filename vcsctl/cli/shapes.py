@@ -4,7 +4,7 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
-# declarations, kind of value (or the choices), how many (0: a flag), may be repeated, help
+# declarations, kind of value (or the choices; with commas: of a list), how many (0: a flag), may be repeated, help
 Parameter = tuple[tuple[str, ...], "str | tuple[str, ...]", int, bool, str]
 # first line of the help, parameters; a subcommand under the names of all that lead to it
 SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
@@ -25,8 +25,8 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
     'history': ('Show the recorded outcomes of a service.', (
         (('name',), 'service', 1, False, ''),
         (('-n', '--lines', 'lines'), '', 1, False, 'How many rows; default 20, or all.'),
-        (('--outcome', 'outcome'), ('ok', 'failed', 'timeout', 'stopped', 'lost', 'missed', 'skipped'), 1, False, 'Only: ok, failed, timeout, stopped, lost, missed, skipped.'),
-        (('--trigger', 'trigger'), ('schedule', 'manual', 'late', 'retry', 'daemon', 'none'), 1, False, 'Only: schedule, manual, late, retry, daemon, none.'),
+        (('--outcome', 'outcome'), 'ok,failed,timeout,stopped,lost,missed,skipped', 1, False, 'Only: ok, failed, timeout, stopped, lost, missed, skipped.'),
+        (('--trigger', 'trigger'), 'schedule,manual,late,retry,daemon,none', 1, False, 'Only: schedule, manual, late, retry, daemon, none.'),
         (('--node', 'node'), 'node', 1, False, 'Only what this node ran or recorded.'),
         (('--since', 'since'), '', 1, False, 'Not before: 14:30, yesterday, `3d ago`, 2026-03-29. With it all rows are shown.'),
         (('--until', 'until'), '', 1, False, 'Not after.'),
@@ -52,7 +52,7 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('--from', 'start'), '', 1, False, 'From this moment on, for example 2026-03-29.'),
         (('-p', '--past', 'past'), '', 0, False, 'The slots before now, or before --from.'),
         (('--timezone', 'zone'), '', 1, False, 'Read expressions and --from, and show times, in this zone.'),
-        (('--days', 'days'), '', 1, False, 'Of times of day: on these days alone, for example mon,last.'),
+        (('--days', 'days'), 'mon,tue,wed,thu,fri,sat,sun,last', 1, False, 'Of times of day: on these days alone, for example mon,last.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
     'timeline': ('Show the coming or past hours as a chart.', (

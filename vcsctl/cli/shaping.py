@@ -14,6 +14,7 @@ import click
 from vcsctl.cli.commands import COMMANDS
 from vcsctl.cli.tree import tree
 from vcsctl.domain.run import Outcome, Trigger
+from vcsctl.domain.values import WEEKDAYS
 
 # What a parameter stands for, by its name in Python or as the help shows it.
 _KINDS = {
@@ -27,14 +28,15 @@ _KINDS = {
     "file": {"path", "paths", "file", "html"},
     "folder": {"root", "dir"},
 }
-_WORDS = {"outcome": get_args(Outcome), "trigger": get_args(Trigger)}
+# Those that take several of these, with commas between.
+_WORDS = {"outcome": get_args(Outcome), "trigger": get_args(Trigger), "days": (*WEEKDAYS, "last")}
 _HEAD = '''"""What completion knows of every command without loading it. Written by `make completion`; data only."""
 
 # fmt: off
 # ruff: noqa: E501
 from __future__ import annotations
 
-# declarations, kind of value (or the choices), how many (0: a flag), may be repeated, help
+# declarations, kind of value (or the choices; with commas: of a list), how many (0: a flag), may be repeated, help
 Parameter = tuple[tuple[str, ...], "str | tuple[str, ...]", int, bool, str]
 # first line of the help, parameters; a subcommand under the names of all that lead to it
 SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
@@ -73,7 +75,7 @@ def _kind(one: click.Parameter) -> str | tuple[str, ...]:
     if isinstance(one.type, click.Path | click.File):
         return "folder" if isinstance(one.type, click.Path) and not one.type.file_okay else "file"
     if one.name in _WORDS:
-        return _WORDS[one.name]
+        return ",".join(_WORDS[one.name])
     names = {one.name or "", (one.metavar or "").strip(".").lower()}
     if "--as" in one.opts or "paths" in names:
         names.discard("name")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from vcsctl.cli.tables import printable
+from vcsctl.cli.tables import printable, readable
 
 LOOK_S = 0.1
 # What is waited for, as a sentence, and what of it changes by itself, as its age does.
@@ -44,18 +44,19 @@ class Progress:
         self._drawn = ""
 
     def show(self, sentences: Sequence[Sentence]) -> None:
+        sentences = [(printable(readable(text)), passing) for text, passing in sentences]
         if self._is_live:
             self._draw(sentences)
             return
         for text, _ in sentences:
             if _LASTING.sub("", text) not in self._told:
-                tell(printable(text))
+                tell(text)
         self._told = [_LASTING.sub("", text) for text, _ in sentences]
 
     def _draw(self, sentences: Sequence[Sentence]) -> None:
         line = ""
         if sentences:
-            text, passing = printable(sentences[0][0]), sentences[0][1]
+            text, passing = sentences[0]
             passing += f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
             room = _columns() - 1 - len(passing)  # in the last column the cursor may go to the next line
             line = (text if len(text) <= room else f"{text[: max(0, room - 1)]}…") + passing

@@ -39,12 +39,23 @@ def missing_run(context: Context, run_id: str) -> NotRunningError:
     is_over = live is None or live.value.run_id != run_id
     row = next((row for row in history.read(context.paths, service) if row.id == run_id), None) if is_over else None
     node = row.node if row else live.value.node if live and not is_over else ""
+    if not node and (text := _not_started(context, key, fence)):
+        return NotRunningError(f"{run_id} has not started: {text}; `vcsctl logs {service} -f` follows the next one")
     if not node:
         return NotRunningError(f"there is no run {run_id} on record; `vcsctl history {service}` lists them")
     log = log_of(context, key, fence, run_id)
     if node != context.config.node:
         return NotRunningError(sentence(run_id, node, log, is_over=is_over))
     return NotRunningError(f"the log of {run_id} is gone: {log} is not there any more; old logs are removed")
+
+
+def _not_started(context: Context, key: str, fence: int) -> str:
+    """Where the KEY's runs have come to; empty where they are past that one."""
+    newest = state.read_key(context.paths, key, Faults()).run
+    if newest is None:
+        context.row(service_of(key))  # raises where there is none
+        return f"{key} has not run yet"
+    return f"the last run is {newest.value.run_id}" if fence > newest.value.fence else ""
 
 
 def missing_log(context: Context, name: str) -> NotRunningError:

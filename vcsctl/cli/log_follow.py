@@ -1,0 +1,149 @@
+"""Which logs are wanted, and reading them on as they grow: for a child, since the directory of the logs may hang too.
+Prints nothing; asks no shared directory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from vcsctl.cli import log_files
+from vcsctl.cli.log_files import Log, Tail
+from vcsctl.cli.lookout import Message
+from vcsctl.cli.whereabouts import is_here
+from vcsctl.errors import UsageError, VcsError
+
+_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The last `lines` of what a service wrote: of the newest run, of one, or of all that wrote `since_s`."""
+
+    log_dir: str
+    name: str
+    run_id: str | None
+    since_s: float | None
+    lines: int | None
+
+    @property
+    def storage(self) -> str:
+        return f"the log directory {self.log_dir}/{self.name}"
+
+    def of(self, there: Sequence[Log]) -> list[Log]:
+        if self.run_id is not None:
+            found = [log for log in there if log.number is not None and log.name == self.run_id]
+            if not found and (whole := [log for log in there if log.number is None]):
+                raise UsageError(
+                    f"{self.name} is a daemon: its log {whole[0].path} goes on over all its runs; leave --run out"
+                )
+            return found
+        if self.since_s is None:
+            return log_files.newest_of_each(there)[-1:]
+        moments = {log.path: log_files.written_at_s(log.path) for log in there}
+        recent = [log for log in there if moments[log.path] >= self.since_s]
+        return sorted(recent, key=lambda log: moments[log.path])
+
+    def parts(self, logs: Sequence[Log], go_on: Callable[[], None] = lambda: None) -> list[tuple[Log, str, int]]:
+        """The files that hold these lines of these logs, and from which byte on."""
+        found: list[tuple[Log, str, int]] = []
+        left = self.lines
+        for log in reversed(logs):  # each by itself: the last line of one may have no end
+            if left == 0 and found:
+                break
+            paths = log_files.parts_of(log.path)
+            if self.since_s is not None and log.number is None:
+                paths = log_files.parts_since(log.path, self.since_s)
+            number, at, left = log_files.start_of(paths, left, go_on)
+            found = [(log, path, at if place == 0 else 0) for place, path in enumerate(paths[number:])] + found
+        return found
+
+
+def follow(wanted: Wanted) -> Iterator[Message]:
+    """First what there is, then what is added; after each look since when that has all been read."""
+    try:
+        there = log_files.logs_of(wanted.log_dir, wanted.name)
+        chosen = wanted.of(there)
+        yield {"there": bool(there), "chosen": [_plain(log) for log in chosen]}
+        following = _Following(wanted, there)
+        yield from following.begin(chosen)
+        while True:
+            began_s = time.monotonic()
+            yield from following.go_on()
+            yield {"read_s": began_s}
+            time.sleep(_PAUSE_S)
+    except OSError as error:
+        raise VcsError(_cannot_read(wanted.log_dir, error)) from None
+
+
+def follow_one(log: str, pause_s: float) -> Iterator[Message]:
+    """The same of one log, which may not be here or not yet."""
+    tail = None
+    try:
+        while True:
+            began_s = time.monotonic()
+            if tail is None and is_here(log):
+                for data in log_files.text_of(log_files.parts_of(log)[:-1]):  # of one that has grown large already
+                    yield {"data": data.decode("latin-1")}
+                tail = Tail(log)
+            for data in tail.new() if tail else ():
+                yield {"data": data.decode("latin-1")}
+            yield {"read_s": began_s, "here": tail is not None}
+            time.sleep(pause_s)
+    except OSError as error:
+        raise VcsError(_cannot_read(log, error)) from None
+
+
+def _cannot_read(where: str, error: OSError) -> str:
+    return f"cannot read {error.filename or where}: {(error.strerror or str(error)).lower()}"
+
+
+class _Following:
+    """The newest log of each KEY, and the next one when its run begins."""
+
+    def __init__(self, wanted: Wanted, there: Sequence[Log]) -> None:
+        self._wanted = wanted
+        self._there = there
+        self._seen = {log.path for log in there}
+        self._tails: dict[str, tuple[Log, Tail]] = {}
+
+    def begin(self, chosen: Sequence[Log]) -> Iterator[Message]:
+        """What is there; and follows the newest log of each KEY from then on."""
+        followed = {log.path: log for log in log_files.newest_of_each(chosen)}
+        for log, path, at in self._wanted.parts(chosen):
+            if path in followed:
+                self._tails[log.key] = (log, Tail(path, at))
+                yield from self._read_on(log.key)
+                continue
+            for data in log_files.text_of([path], at):
+                yield _message(log, data)
+        for log in log_files.newest_of_each(self._there) if self._wanted.run_id is None else ():
+            if log.key not in self._tails:
+                self._tails[log.key] = (log, Tail(log.path, os.path.getsize(log.path)))
+
+    def go_on(self) -> Iterator[Message]:
+        there = log_files.logs_of(self._wanted.log_dir, self._wanted.name)
+        begun = [log for log in there if log.path not in self._seen]
+        for key in self._tails:
+            yield from self._read_on(key)
+        for log in begun if self._wanted.run_id is None else ():
+            self._seen.add(log.path)
+            if log.key in self._tails:
+                self._tails.pop(log.key)[1].close()  # all of it was read after the next one had begun
+            self._tails[log.key] = (log, Tail(log.path))
+            yield from self._read_on(log.key)
+
+    def _read_on(self, key: str) -> Iterator[Message]:
+        log, tail = self._tails[key]
+        for data in tail.new():
+            yield _message(log, data)
+
+
+def _message(log: Log, data: bytes) -> Message:
+    return {"log": _plain(log), "data": data.decode("latin-1")}
+
+
+def _plain(log: Log) -> tuple[str, str, int | None]:
+    return log.path, log.key, log.number
