@@ -181,3 +181,23 @@ context.in_time(lambda: lambda: (time.sleep(0.5), print("done")))  # the sleep i
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+def test_reading_may_take_long_as_long_as_it_is_answered() -> None:
+    code = """
+import sys, time
+from vcsctl.cli import context
+context.READ_PATIENCE_S = 0.5
+def read():
+    for _ in range(10):
+        time.sleep(0.1)  # the sleep is the matter: together they are longer than the patience
+        context.answered()
+    time.sleep(float(sys.argv[1]))
+    return lambda: print("done")
+context.in_time(read)
+"""
+    for hangs_s, code_and_text in (("0", (0, "done\n")), ("9", (75, ""))):
+        done = subprocess.run(
+            [sys.executable, "-c", code, hangs_s], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert (done.returncode, done.stdout) == code_and_text

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from vcsctl.domain.unit import Unit
 
 READ_PATIENCE_S = 4.0  # the answer is to be there within 5 s of Enter, and an interpreter has to start
+_ANSWERED_EVERY_S = 0.1
 JSON_VERSION = 1
 _INDENTED = 1000
 
@@ -136,6 +138,8 @@ output_option = click.option(
 reason_option = click.option("--reason", default="", callback=_one_line, help="Why; it is recorded.")
 
 
+_answers: int | None = None  # where a child says that it was answered
+_answered_s = 0.0
 _shown_at_once = True  # False: the answer is over soon, and nobody reads it line by line
 
 
@@ -153,18 +157,21 @@ def show_json(kind: str, content: Any, **beside: Any) -> None:
 
 
 def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None) -> None:
-    """Runs a reading command's work in a child, given up in time: a hung mount hangs whoever touches it.
+    """Runs a reading command's work in a child, given up after some seconds without an answer (`answered`): a hung mount hangs
+    whoever touches it.
 
     What `read` returns is done after that, and may take its time: it touches the shared directory no more.
     `otherwise` is what can be said without the shared directory, when that cannot be used.
     """
     child = relay.fork()
     if isinstance(child, int):
-        global _shown_at_once
+        global _shown_at_once, _answers
+        _answers = child
         _shown_at_once = sys.stdout.isatty()
         gc.disable()  # it reads, prints and ends: 10,000 rows are looked through a dozen times for nothing
         afterwards = read()
         gc.enable()
+        _answers = None
         os.close(child)
         if afterwards is not None:
             afterwards()
@@ -184,6 +191,14 @@ def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[
         otherwise()
         sys.stdout.flush()
     os._exit(code)
+
+
+def answered() -> None:
+    """The shared directory has answered once more: who reads ten thousand files one by one is not hanging."""
+    global _answered_s
+    if _answers is not None and time.monotonic() - _answered_s > _ANSWERED_EVERY_S:
+        _answered_s = time.monotonic()
+        os.write(_answers, b".")
 
 
 def _its_path() -> str:

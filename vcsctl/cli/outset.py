@@ -16,6 +16,7 @@ from vcsctl.cli.context import Context
 from vcsctl.cli.decisions import service_seen
 from vcsctl.cli.hints import likely
 from vcsctl.cli.overview import Overview
+from vcsctl.cli.progress import along
 from vcsctl.cli.targets import Place, places
 from vcsctl.domain.decision import KeyView
 from vcsctl.domain.effective import RETIMING, fitting, in_force
@@ -105,7 +106,7 @@ def gather(
     found = Gathered(start, until, published.timezone, fair_after)
     found.lasting = durations_of(given, published.units)
     found.silent = [node.name for node in context.nodes.values() if node.is_silent and not node.asked_to_drain]
-    for name, row in sorted(published.units.items()):
+    for name, row in along(sorted(published.units.items()), "reading", len(published.units)):
         if row["masked"]:
             continue
         if row["plain"] is None:
@@ -156,9 +157,8 @@ def lasting_of(context: Context, name: str) -> Lasting:
 
 def known_lasting(context: Context, name: str) -> Lasting | None:
     """The last runs that went well, in their order: their spread counts as much for the waits as their mean."""
-    rows = islice(history.read_written(context.paths, name), _LOOK_BACK)
-    seconds = [row.duration_s for row in rows if row.is_run and row.outcome == "ok" and row.duration_s is not None]
-    newest = seconds[:_MOST_RUNS]
+    rows = islice(history.durations(context.paths, name), _LOOK_BACK)
+    newest = list(islice((lasted_s for lasted_s in rows if lasted_s is not None), _MOST_RUNS))
     return Lasting(tuple(reversed(newest)), f"{len(newest)} runs") if newest else None
 
 
@@ -183,7 +183,7 @@ def as_now(context: Context, overview: Overview, found: Gathered) -> Outset:
     rest, live = found.outset(), dict[str, Live]()
     observer = Observer(context.paths, state.StateReader(context.paths, overview.faults))
     views = {view.key: view for view in rest.views}
-    for key, view in views.items():
+    for key, view in along(list(views.items()), "reading", len(views)):
         if isinstance(view.unit, TimedUnit):
             views[key] = _seen(overview, observer, view)
     for key, stored in overview.running.items():

@@ -21,7 +21,8 @@ _MOST_DESCRIPTORS = 1 << 20
 
 @dataclass(slots=True)
 class Relayed:
-    """The child as its parent sees it. `_asking` ends when the child says that it may take its time from here on."""
+    """The child as its parent sees it. By `_asking` the child says that it was answered; when that ends, it may take
+    its time from here on."""
 
     pid: int
     _process: int
@@ -29,7 +30,8 @@ class Relayed:
     _pipes: dict[int, TextIO]
 
     def until_over(self, patience_s: float) -> int | None:
-        """Passes on what it says; its exit code, or None when it says nothing and does not end for so long.
+        """Passes on what it says; its exit code, or None when it says nothing, is not answered and does not end for
+        so long.
 
         While nobody takes what it said, as with `| less`, no time goes by.
         """
@@ -39,7 +41,7 @@ class Relayed:
             while ready := select.select(heard, [], [], left_s)[0]:
                 if ready == [self._process]:
                     return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-                if self._asking in ready:
+                if self._asking in ready and not os.read(self._asking, _CHUNK):
                     left_s = None
                     heard.remove(self._asking)
                 heard -= {pipe for pipe in self._pipes.keys() & ready if not self._pass_on(pipe)}
@@ -57,7 +59,8 @@ class Relayed:
 
 
 def fork() -> Relayed | int:
-    """In the child, which prints as before: what it closes when it touches nothing more that may hang."""
+    """In the child, which prints as before: where it writes that it was answered, and what it closes when it touches
+    nothing more that may hang."""
     sys.stdout.flush()
     sys.stderr.flush()
     asking, has_asked = os.pipe()

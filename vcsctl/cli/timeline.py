@@ -96,6 +96,7 @@ def _page_path(text: str) -> str:
 
 def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], None]:
     """Reads; what it returns foresees and draws."""
+    from vcsctl.cli.progress import along, progress
     from vcsctl.domain.timeline import Span, of_forecast, of_live, of_rows
     from vcsctl.store import history
 
@@ -104,10 +105,12 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
     groups = cache(overview.groups_of)
     spans, strays = list[Span](), set[str]()
     if window.begin < window.now:
-        spans += of_rows(history.read_since(context.paths, names, window.begin), groups)
+        spans += of_rows(history.read_since(context.paths, along(names, "reading", len(names)), window.begin), groups)
         if not asked.patterns:
             others = sorted(set(history.services(context.paths)) - context.published.units.keys())
-            spans += of_rows(history.read_since(context.paths, others, window.begin), lambda _: ())
+            spans += of_rows(
+                history.read_since(context.paths, along(others, "reading", len(others)), window.begin), lambda _: ()
+            )
             strays = {span.service for span in spans if span.service in others and window.shows(span)}
     over = {span.run for span in spans}
     for run in overview.running.values():
@@ -136,7 +139,6 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
     if window.until <= window.now:
         return lambda: draw(spans)
     from vcsctl.cli.outset import as_now, gather
-    from vcsctl.cli.progress import progress
     from vcsctl.cli.simulate import notes
     from vcsctl.domain.forecast import forecast
 
