@@ -128,6 +128,21 @@ def test_only_neighbours_that_look_alike_become_one() -> None:
     assert [len(some) for some in merged(rows, HOUR, 3 * MINUTE)] == [2, 1]
 
 
+def test_a_past_run_is_where_its_slot_was_and_in_the_groups_that_it_held() -> None:
+    second = timedelta(seconds=1)
+    early = Row("a.1", "a", "a", "ok", "exited", "", NOON - 0.1 * second, "n", "schedule", NOON,
+                started_at=NOON - 0.5 * second, queue_wait_s=0.01, groups=("held",))  # fmt: skip
+    request = Row("a.2+1", "a", "a", "missed", "too-late", "late", NOON + MINUTE, "n", "manual", queue_wait_s=60.0)
+    older = Row("a.3", "a", "a", "ok", "exited", "", NOON + 3 * MINUTE, "n", "schedule", NOON, started_at=NOON,
+                queue_wait_s=300.0)  # fmt: skip
+    found = list(of_rows([early, request, older], lambda name: ("declared",)))
+    assert [(one.due, one.start, one.end, one.groups) for one in found] == [
+        (NOON, NOON, NOON, ("held",)),
+        (NOON, None, None, ("declared",)),
+        (NOON - 5 * MINUTE, NOON, NOON + 3 * MINUTE, ("declared",)),
+    ]
+
+
 def test_history_and_forecast_become_spans() -> None:
     run = Row("a.1", "a", "a", "ok", "exited", "", NOON + 5 * MINUTE, "n", "schedule", NOON, started_at=NOON + 2 * MINUTE,
               queue_wait_s=90.0)  # fmt: skip

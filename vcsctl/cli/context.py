@@ -157,7 +157,7 @@ def show_json(kind: str, content: Any, **beside: Any) -> None:
 
 
 def in_time(read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None) -> None:
-    """Runs a reading command's work in a child, given up after some seconds without an answer (`answered`): a hung mount hangs
+    """Runs a reading command's work in a child, given up when it has no answer in time (`answered`): a hung mount hangs
     whoever touches it.
 
     What `read` returns is done after that, and may take its time: it touches the shared directory no more.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -111,12 +111,14 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
             spans += of_rows(
                 history.read_since(context.paths, along(others, "reading", len(others)), window.begin), lambda _: ()
             )
-            strays = {span.service for span in spans if span.service in others and window.shows(span)}
+            strays = {one.service for one in spans if one.service in others and not one.groups and window.shows(one)}
     over = {span.run for span in spans}
     for run in overview.running.values():
         if run.value.run_id in over:
             continue  # it has ended between the two looks
         spans.append(of_live(run.value, run.at, groups(run.value.key)))
+    if asked.patterns:
+        spans += _daemons_without_share(overview, names, groups)
     for key, pending in overview.pending.items():
         if pending.place is not None:
             why = overview.waits_for(key)
@@ -152,6 +154,21 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
         draw(_joined(spans, foreseen), notes(gathered))
 
     return foresee
+
+
+def _daemons_without_share(
+    overview: Overview, names: Iterable[str], groups: Callable[[str], tuple[str, ...]]
+) -> Iterator[Span]:
+    """Those that are up without a run on the shared directory, as their runners tell."""
+    from vcsctl.domain.timeline import Span
+
+    units = overview.context.published.units
+    for name in names:
+        if (units[name]["plain"] or {}).get("schedule") == "daemon":
+            for one in overview.daemons.of(overview.line(name, units[name])):
+                if one.told is not None and one.is_up and one.key not in overview.running:
+                    start, run = one.told.began_at or one.told.since, one.told.run_id
+                    yield Span(one.key, name, groups(one.key), "running", start, start, run=run, node=one.node)
 
 
 def _joined(seen: list[Span], foreseen: list[Span]) -> list[Span]:

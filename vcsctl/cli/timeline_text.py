@@ -127,7 +127,8 @@ def _sign(cell: Cell, signs: Sequence[str], *, holds: bool) -> tuple[str, str]:
         return "bad", bad
     if cell.is_missed:
         return "bad", missed
-    if cell.waiting > cell.running:
+    # A wait that is nothing at this scale hides no run.
+    if cell.waiting > cell.running and (not cell.running or cell.waiting * len(running) >= 1):
         return "waits", waiting
     return ("busy", _part(cell, running)) if cell.running else ("", " ")
 
