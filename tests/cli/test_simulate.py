@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> A
     site = site_class(tmp_path_factory.mktemp("site"))
     for name, text in UNITS.items():
         site.unit(name, text)
+    site.unit("hidden", "")
     site.start()
     # Beside a timed service of its group a daemon's unit is faulty, and its last good version stays in force.
     site.unit("starved", "schedule: periodical\nperiod: 10\nalign: 4\ngroups: [rates]\nexec: [/bin/true]\n")
@@ -54,6 +56,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> A
     site.stop()
     record(site, "calculator", [20.0, 40.0, 60.0])
     record(site, "calculator", [3.0], "failed")
+    record(site, "nightly", [3.0], "failed")
     yield site
     site.vcsctl("stop", "rates-daemon")  # its run goes on without vcsd
 
@@ -102,6 +105,30 @@ def test_what_can_never_start_is_told_with_its_reason(shared: Site) -> None:
     everything = simulated(shared, *FROM, "--hours", "1", "--all")
     assert service(everything, "off")["runs"] == 60
     assert service(everything, "unable")["runs"] == 6
+
+
+def test_timeline_tells_what_never_starts_of_those_it_was_asked_for(shared: Site, tmp_path: Path) -> None:
+    def answer(*arguments: str) -> dict[str, Any]:
+        done = shared.vcsctl("timeline", "--hours", "1", *arguments, "--output", "json")
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    assert answer()["never"] == {"hidden": "masked", "off": "disabled", "unable": "program missing: /nowhere/unable"}
+    one = answer("off", "mail")
+    assert one["never"] == {"off": "disabled"}
+    assert "without history, assumed to last 10 s (see --duration): mail" in one["notes"]
+    assert answer("--group", "billing")["never"] == {}
+    line = "never starts: unable: program missing: /nowhere/unable"
+    assert line in shared.vcsctl("timeline", "unable").stderr.splitlines()
+    page = tmp_path / "page.html"
+    shared.vcsctl("timeline", "--html", str(page))
+    assert f"<p>{line}</p>" in page.read_text()
+
+
+def test_what_failed_only_is_not_without_history(shared: Site) -> None:
+    notes = shared.vcsctl("simulate", *FROM, "--hours", "1").stdout.splitlines()[-3:]
+    assert "without history, assumed to last 10 s (see --duration): invoicing, mail, starved" in notes
+    assert "no successful run, assumed to last 10 s (see --duration): nightly" in notes
 
 
 def test_wishes_that_cannot_be_read_are_refused(shared: Site) -> None:

@@ -58,12 +58,14 @@ class Lasting:
 
 
 _ASSUMED = Lasting((ASSUMED_S,), "assumed")
+_NONE_WENT_WELL = replace(_ASSUMED)  # as long; what differs is why
 
 
 @dataclass(slots=True)
 class Gathered:
     """`units` are the timed services that are played, `keys` what runs of them. `never`: those that are enabled and
-    can start nothing, each with the reason. `silent`: nodes that are taken for up."""
+    can start nothing, each with the reason; `idle`: those that are not to start anything, and daemons that cannot.
+    `silent`: nodes that are taken for up."""
 
     start: datetime
     until: datetime
@@ -74,6 +76,7 @@ class Gathered:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lasting: dict[str, Lasting] = field(default_factory=dict)
     never: dict[str, str] = field(default_factory=dict)
+    idle: dict[str, str] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     retimed: set[str] = field(
         default_factory=set
@@ -82,7 +85,12 @@ class Gathered:
 
     @property
     def assumed(self) -> list[str]:
-        return [name for name in self.units if self.lasting[name] is _ASSUMED]
+        return [name for name in self.units if self.lasting[name] is _ASSUMED or name in self.never_well]
+
+    @property
+    def never_well(self) -> list[str]:
+        """Those of which there is history, and no run in it that went well."""
+        return [name for name in self.units if self.lasting[name] is _NONE_WENT_WELL]
 
     def outset(self, aligns: Mapping[str, int] | None = None) -> Outset:
         """All at rest, with other aligns where they are named."""
@@ -108,6 +116,7 @@ def gather(
     found.silent = [node.name for node in context.nodes.values() if node.is_silent and not node.asked_to_drain]
     for name, row in along(sorted(published.units.items()), "reading", len(published.units)):
         if row["masked"]:
+            found.idle[name] = "masked"
             continue
         if row["plain"] is None:
             found.never[name] = "its unit file is broken"
@@ -118,6 +127,8 @@ def gather(
             raise UsageError(f"--duration: {name} is a daemon: its runs have no end to foresee")
         if unit.enabled or everything:
             _add(found, context, replace(unit, enabled=True), everything=everything)
+        else:
+            found.idle[name] = "disabled"
         if name in found.units and in_force(override, declared).keys() & RETIMING - {"enabled"}:
             found.retimed.add(name)
     return found
@@ -129,6 +140,8 @@ def _add(found: Gathered, context: Context, unit: Unit, *, everything: bool) -> 
     if isinstance(unit, Daemon):
         keys = sorted({place.key for place in able}) if groups else []
         found.kept += [held_for_good(unit, key, groups, found.start) for key in keys]
+        if never:
+            found.idle[name] = never
         return
     if never:
         found.never[name] = never
@@ -152,14 +165,23 @@ def _able(context: Context, unit: Unit, *, heed_programs: bool) -> tuple[list[Pl
 
 
 def lasting_of(context: Context, name: str) -> Lasting:
-    return known_lasting(context, name) or _ASSUMED
+    """The last runs that went well, in their order: their spread counts as much for the waits as their mean."""
+    rows, newest, has_rows = islice(history.durations(context.paths, name), _LOOK_BACK), list[float](), False
+    for lasted_s in rows:
+        has_rows = True
+        if lasted_s is not None:
+            newest.append(lasted_s)
+        if len(newest) == _MOST_RUNS:
+            break
+    if not newest:
+        return _NONE_WENT_WELL if has_rows else _ASSUMED
+    return Lasting(tuple(reversed(newest)), f"{len(newest)} runs")
 
 
 def known_lasting(context: Context, name: str) -> Lasting | None:
-    """The last runs that went well, in their order: their spread counts as much for the waits as their mean."""
-    rows = islice(history.durations(context.paths, name), _LOOK_BACK)
-    newest = list(islice((lasted_s for lasted_s in rows if lasted_s is not None), _MOST_RUNS))
-    return Lasting(tuple(reversed(newest)), f"{len(newest)} runs") if newest else None
+    """The same where there were such runs."""
+    found = lasting_of(context, name)
+    return None if found is _ASSUMED or found is _NONE_WENT_WELL else found
 
 
 def durations_of(texts: tuple[str, ...], known: Mapping[str, object]) -> dict[str, Lasting]:

@@ -96,11 +96,14 @@ def _lines(found: Gathered, foreseen: Forecast, never: dict[str, str]) -> list[s
     return lines + notes(found)
 
 
-def notes(found: Gathered) -> list[str]:
-    """What was taken for granted."""
+def notes(found: Gathered, of: Callable[[str], bool] = lambda name: True) -> list[str]:
+    """What was taken for granted, of the services that somebody asked for."""
+    failed = list(filter(of, found.never_well))
+    unknown = [name for name in filter(of, found.assumed) if name not in failed]
     texts = []
-    if found.assumed:
-        texts.append(f"without history, assumed to last {ASSUMED_S:g} s (see --duration): {listed(found.assumed)}")
+    for why, names in (("without history", unknown), ("no successful run", failed)):
+        if names:
+            texts.append(f"{why}, assumed to last {ASSUMED_S:g} s (see --duration): {listed(names)}")
     if found.silent:
         texts.append(f"taken for up: {listed(found.silent)}, without a heartbeat now")
     return texts

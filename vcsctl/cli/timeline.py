@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -14,6 +14,7 @@ import click
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hints import likely
 from vcsctl.cli.hours import hours_option
+from vcsctl.cli.layout import wrapped
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import listed
 from vcsctl.cli.terminal import columns
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vcsctl.domain.timeline import Span, Window
 
 _YEARS = range(1970, 3000)
+_MOST_NAMED = 30  # of those that never start for one reason; JSON has them all
 _FURTHEST = timedelta(days=31)  # a forecast of more takes long and tells little
 
 
@@ -129,14 +131,21 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
 
     def wanted(span: Span) -> bool:
         is_named = bool(asked.patterns) and span.service in names
-        if not is_named and (asked.patterns or (_is_daemons(context, span) and not span.groups)):
+        if not is_named and (asked.patterns or (_is_daemons(context, span.service) and not span.groups)):
             return False
         return (asked.group is None or asked.group in span.groups) and window.shows(span)
 
-    def draw(found: Iterable[Span], assumed: Sequence[str] = ()) -> None:
+    def is_asked(name: str) -> bool:
+        if asked.group is not None and asked.group not in groups(name):
+            return False
+        return name in names if asked.patterns else not _is_daemons(context, name) or bool(groups(name))
+
+    def draw(found: Iterable[Span], assumed: Sequence[str] = (), never: Mapping[str, str] | None = None) -> None:
         shown = sorted(filter(wanted, found), key=lambda span: (span.due, span.key))
         told = [f"in no group here, as theirs are not on record: {listed(sorted(strays))}"] if strays else []
-        _draw(shown, keys, window, asked, [*told, *assumed])
+        alive = {span.service for span in shown if span.state in ("running", "waiting", "planned")}
+        left = {name: why for name, why in sorted((never or {}).items()) if name not in alive}
+        _draw(shown, keys, window, asked, [*told, *assumed], left)
 
     if window.until <= window.now:
         return lambda: draw(spans)
@@ -151,7 +160,8 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
     def foresee() -> None:
         with progress("foreseeing") as tell:
             foreseen = list(of_forecast(forecast(outset, gathered.start, gathered.until, tell), groups))
-        draw(_joined(spans, foreseen), notes(gathered))
+        never = {name: why for name, why in {**gathered.idle, **gathered.never}.items() if is_asked(name)}
+        draw(_joined(spans, foreseen), notes(gathered, is_asked), never)
 
     return foresee
 
@@ -181,8 +191,8 @@ def _joined(seen: list[Span], foreseen: list[Span]) -> list[Span]:
     return found + [span for span in foreseen if span.state != "running" or span.key not in live]
 
 
-def _is_daemons(context: Context, span: Span) -> bool:
-    row = context.published.units.get(span.service)
+def _is_daemons(context: Context, service: str) -> bool:
+    row = context.published.units.get(service)
     return bool(row and row["plain"] and row["plain"].get("schedule") == "daemon")
 
 
@@ -206,9 +216,14 @@ def _names(context: Context, asked: _Asked) -> list[str]:
 
 
 def _draw(
-    spans: list[Span], keys: dict[str, tuple[str, ...]], window: Window, asked: _Asked, assumed: Sequence[str]
+    spans: list[Span],
+    keys: dict[str, tuple[str, ...]],
+    window: Window,
+    asked: _Asked,
+    assumed: Sequence[str],
+    never: Mapping[str, str],
 ) -> None:
-    """`assumed`: what the forecast takes for granted."""
+    """`assumed`: what the forecast takes for granted; `never`: services that start nothing, each with the reason."""
     from vcsctl.cli.timeline_text import lines
     from vcsctl.domain.timeline import sections
 
@@ -218,17 +233,27 @@ def _draw(
     if asked.page is not None:
         from vcsctl.cli.timeline_page import page, write
 
-        write(asked.page, page(found, spans, window, assumed))
+        write(asked.page, page(found, spans, window, [*_never_start(never), *assumed]))
         show(f"{asked.page}: {len(spans)} runs")
         return
     if asked.output == "json":
         beside = {"begin": to_text(window.begin), "until": to_text(window.until), "notes": list(assumed)}
-        show_json("timeline", [_plain(span) for span in spans], **beside)
+        show_json("timeline", [_plain(span) for span in spans], **beside, never=dict(never))
         return
     for line in lines(found, spans, window):
         show(line)
-    for note in assumed:
-        click.echo(note, err=columns() is None)  # beside a table that scripts read
+    for note in (*_never_start(never), *assumed):
+        for text in wrapped(note, columns()):
+            click.echo(text, err=columns() is None)  # beside a table that scripts read
+
+
+def _never_start(never: Mapping[str, str]) -> Iterator[str]:
+    """A line for each reason, as dozens may be disabled."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in never.items():
+        by_reason.setdefault(why, []).append(name)
+    for why, names in by_reason.items():
+        yield f"never starts: {listed(names, _MOST_NAMED)}: {why}"
 
 
 def _plain(span: Span) -> dict[str, Any]:
