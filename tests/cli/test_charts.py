@@ -79,7 +79,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> A
 def screen(site: Site, columns: int, *arguments: str, lang: str = "C.UTF-8", zone: str = "UTC") -> str:
     command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(site.root), *arguments]
     environment = {**site.environment, "LC_ALL": lang, "TZ": zone, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    with Terminal(command, environment, columns, 40) as terminal:
+    with Terminal(command, environment, columns, 60) as terminal:
         assert terminal.end() == 0
         assert max(map(len, terminal.text.splitlines())) <= columns
         return terminal.text
@@ -90,7 +90,7 @@ def steadied(text: str) -> str:
     return re.sub(r"(?m)  (in \S+( s)?|\S+( s)? ago)$", "  AWAY", text)
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("columns", [40, 80, 200])
 def test_calendar_on_a_terminal(shared: Site, columns: int) -> None:
     some = ("cleaner", "02:30", "60/30", "-n", "3", "--from", "2027-03-27T22:00", "--timezone", "Europe/Berlin")
     assert_screen(f"calendar-{columns}", steadied(screen(shared, columns, "calendar", *some)))
@@ -133,7 +133,7 @@ def test_calendar_says_what_it_cannot_read(shared: Site, arguments: tuple[str, .
     assert said in done.stderr
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("columns", [40, 80, 200])
 def test_timeline_on_a_terminal(shared: Site, columns: int) -> None:
     assert_screen(f"timeline-{columns}", screen(shared, columns, "timeline", *PAST))
 
