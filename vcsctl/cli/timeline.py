@@ -157,9 +157,14 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
     gathered = gather(context, overview, window.now, hours, (), everything=False)
     outset = as_now(context, overview, gathered)
 
+    asked_for = frozenset(names)
+
+    def matters(service: str) -> bool:
+        return not asked.patterns or service in asked_for
+
     def foresee() -> None:
         with progress("foreseeing") as tell:
-            foreseen = list(of_forecast(forecast(outset, gathered.start, gathered.until, tell), groups))
+            foreseen = list(of_forecast(forecast(outset, gathered.start, gathered.until, tell, matters), groups))
         never = {name: why for name, why in {**gathered.idle, **gathered.never}.items() if is_asked(name)}
         draw(_joined(spans, foreseen), notes(gathered, is_asked), never)
 
