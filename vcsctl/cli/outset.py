@@ -85,7 +85,7 @@ class Gathered:
 
     @property
     def assumed(self) -> list[str]:
-        return [name for name in self.units if self.lasting[name] is _ASSUMED or name in self.never_well]
+        return [name for name in self.units if self.lasting[name] in (_ASSUMED, _NONE_WENT_WELL)]
 
     @property
     def never_well(self) -> list[str]:

@@ -128,7 +128,7 @@ def _fitted(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Iterato
 def notes(found: Gathered, of: Callable[[str], bool] = lambda name: True) -> list[str]:
     """What was taken for granted, of the services that somebody asked for."""
     failed = list(filter(of, found.never_well))
-    unknown = [name for name in filter(of, found.assumed) if name not in failed]
+    unknown = sorted(set(filter(of, found.assumed)) - set(failed))
     texts = []
     for why, names in (("without history", unknown), ("no successful run", failed)):
         if names:
