@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from terminals import Terminal, assert_screen
 
+from vcsctl.cli import timeline_text
 from vcsctl.domain.history import Row
+from vcsctl.domain.timeline import Cell
 from vcsctl.store import history
 from vcsctl.store.paths import Paths
 
@@ -77,7 +79,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> A
 def screen(site: Site, columns: int, *arguments: str, lang: str = "C.UTF-8", zone: str = "UTC") -> str:
     command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(site.root), *arguments]
     environment = {**site.environment, "LC_ALL": lang, "TZ": zone, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    with Terminal(command, environment, columns, 40) as terminal:
+    with Terminal(command, environment, columns, 60) as terminal:
         assert terminal.end() == 0
         assert max(map(len, terminal.text.splitlines())) <= columns
         return terminal.text
@@ -88,7 +90,7 @@ def steadied(text: str) -> str:
     return re.sub(r"(?m)  (in \S+( s)?|\S+( s)? ago)$", "  AWAY", text)
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("columns", [40, 80, 200])
 def test_calendar_on_a_terminal(shared: Site, columns: int) -> None:
     some = ("cleaner", "02:30", "60/30", "-n", "3", "--from", "2027-03-27T22:00", "--timezone", "Europe/Berlin")
     assert_screen(f"calendar-{columns}", steadied(screen(shared, columns, "calendar", *some)))
@@ -131,7 +133,7 @@ def test_calendar_says_what_it_cannot_read(shared: Site, arguments: tuple[str, .
     assert said in done.stderr
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("columns", [40, 80, 200])
 def test_timeline_on_a_terminal(shared: Site, columns: int) -> None:
     assert_screen(f"timeline-{columns}", screen(shared, columns, "timeline", *PAST))
 
@@ -152,6 +154,11 @@ def test_timeline_of_the_coming_hours_is_foreseen(shared: Site) -> None:
     assert {span["key"] for span in found} == {"charger"}
     assert {span["state"] for span in found} <= {"planned", "waiting"}
     assert found[0]["start"] > found[0]["due"], "it waits for its groups"
+
+
+@pytest.mark.parametrize(("waiting", "running", "shown"), [(0.02, 0.01, "▁"), (0.5, 0.1, "░"), (0.02, 0.0, "░")])
+def test_a_wait_that_is_nothing_hides_no_run(waiting: float, running: float, shown: str) -> None:
+    assert timeline_text._sign(Cell(running, waiting), timeline_text._SIGNS[True], holds=False)[1] == shown
 
 
 def test_timeline_through_a_pipe_is_a_table_of_all(shared: Site) -> None:
@@ -230,6 +237,25 @@ def test_the_axis_is_right_over_a_clock_change(
     lines = screen(shared, 80, "timeline", "rating", "--from", start, "--hours", hours, zone=zone).splitlines()
     assert " ".join(lines[1].split()) == axis
     assert lines[-1] == told
+
+
+def test_a_daemon_that_is_up_and_a_lock_that_is_over_have_their_bars(site: Site) -> None:
+    site.unit("server", "schedule: daemon\nexec: [/bin/sleep, 1000]\n")
+    site.unit("held", "schedule: periodical\nperiod: 60\nenabled: false\ngroups: [g]\nexec: [/bin/true]\n")
+    site.start()
+    site.until(lambda: "Up" in site.vcsctl("status").stdout or " up" in site.vcsctl("status").stdout, "it is up")
+    assert site.vcsctl("lock", "g", "--", "true").returncode == 0
+    for past in ((), ("--past",)):
+        answer = json.loads(site.vcsctl("timeline", "server", *past, "--output", "json").stdout)
+        (span,) = answer["timeline"]
+        assert (span["state"], span["end"]) == ("running", None)
+    site.until(lambda: list((site.shared / "history").glob("lock/*")), "the lock is in the history")
+    answer = json.loads(site.vcsctl("timeline", "--past", "--output", "json").stdout)
+    assert [(span["service"], span["groups"]) for span in answer["timeline"]] == [("lock", ["g"])]
+    assert answer["notes"] == []
+    group = json.loads(site.vcsctl("timeline", "--past", "--group", "g", "--output", "json").stdout)
+    assert [span["service"] for span in group["timeline"]] == ["lock"]
+    site.vcsctl("stop", "server")
 
 
 def test_what_runs_and_waits_now_is_in_the_past_and_in_what_comes(site: Site) -> None:

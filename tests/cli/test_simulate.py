@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> A
     site = site_class(tmp_path_factory.mktemp("site"))
     for name, text in UNITS.items():
         site.unit(name, text)
+    site.unit("hidden", "")
     site.start()
     # Beside a timed service of its group a daemon's unit is faulty, and its last good version stays in force.
     site.unit("starved", "schedule: periodical\nperiod: 10\nalign: 4\ngroups: [rates]\nexec: [/bin/true]\n")
@@ -54,6 +56,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> A
     site.stop()
     record(site, "calculator", [20.0, 40.0, 60.0])
     record(site, "calculator", [3.0], "failed")
+    record(site, "nightly", [3.0], "failed")
     yield site
     site.vcsctl("stop", "rates-daemon")  # its run goes on without vcsd
 
@@ -104,6 +107,30 @@ def test_what_can_never_start_is_told_with_its_reason(shared: Site) -> None:
     assert service(everything, "unable")["runs"] == 6
 
 
+def test_timeline_tells_what_never_starts_of_those_it_was_asked_for(shared: Site, tmp_path: Path) -> None:
+    def answer(*arguments: str) -> dict[str, Any]:
+        done = shared.vcsctl("timeline", "--hours", "1", *arguments, "--output", "json")
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    assert answer()["never"] == {"hidden": "masked", "off": "disabled", "unable": "program missing: /nowhere/unable"}
+    one = answer("off", "mail")
+    assert one["never"] == {"off": "disabled"}
+    assert "without history, assumed to last 10 s (see --duration): mail" in one["notes"]
+    assert answer("--group", "billing")["never"] == {}
+    line = "never starts: unable: program missing: /nowhere/unable"
+    assert line in shared.vcsctl("timeline", "unable").stderr.splitlines()
+    page = tmp_path / "page.html"
+    shared.vcsctl("timeline", "--html", str(page))
+    assert f"<p>{line}</p>" in page.read_text()
+
+
+def test_what_failed_only_is_not_without_history(shared: Site) -> None:
+    notes = shared.vcsctl("simulate", *FROM, "--hours", "1").stdout.splitlines()[-3:]
+    assert "without history, assumed to last 10 s (see --duration): invoicing, mail, starved" in notes
+    assert "no successful run, assumed to last 10 s (see --duration): nightly" in notes
+
+
 def test_wishes_that_cannot_be_read_are_refused(shared: Site) -> None:
     refused = shared.vcsctl("simulate", "--duration", "mial=3s")
     assert (refused.returncode, refused.stderr) == (4, "vcsctl: unknown service mial; did you mean mail?\n")
@@ -115,7 +142,7 @@ def test_wishes_that_cannot_be_read_are_refused(shared: Site) -> None:
         outset.durations_of(("mail=soon",), UNITS)
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_its_screen(shared: Site, columns: int) -> None:
     command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(shared.root), "simulate", *FROM]
     with Terminal(command, shared.environment, columns, 40) as terminal:
@@ -125,7 +152,8 @@ def test_its_screen(shared: Site, columns: int) -> None:
 
 def _without_the_node(text: str) -> str:
     """Only a vcsd that has been down for a while is told."""
-    return re.sub(r"\n?taken for up: .*", "", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d\n  hh", "YYYY-MM-DD\n  hh", text)
+    return re.sub(r"\n?taken for up: .*(\n  .*)*", "", text)
 
 
 def test_what_takes_longer_than_a_second_says_how_far_it_is(shared: Site) -> None:
@@ -179,3 +207,23 @@ context.in_time(lambda: lambda: (time.sleep(0.5), print("done")))  # the sleep i
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+def test_reading_may_take_long_as_long_as_it_is_answered() -> None:
+    code = """
+import sys, time
+from vcsctl.cli import context
+context.READ_PATIENCE_S = 0.5
+def read():
+    for _ in range(10):
+        time.sleep(0.1)  # the sleep is the matter: together they are longer than the patience
+        context.answered()
+    time.sleep(float(sys.argv[1]))
+    return lambda: print("done")
+context.in_time(read)
+"""
+    for hangs_s, code_and_text in (("0", (0, "done\n")), ("9", (75, ""))):
+        done = subprocess.run(
+            [sys.executable, "-c", code, hangs_s], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert (done.returncode, done.stdout) == code_and_text

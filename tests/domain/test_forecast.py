@@ -152,6 +152,13 @@ def test_a_daemon_keeps_its_groups() -> None:
     assert [group.share for group in figures.of_groups(found, [("g", "a")])] == [1.0]
 
 
+def test_what_cannot_meet_the_services_that_matter_is_not_played() -> None:
+    units = [job("a", 5, 0, "g"), job("b", 5, 0, "g", "h"), job("c", 5, 0, "h"), job("d", 5, 0, "i"), job("e")]
+    lasts = {name: [60.0] for name in "abcde"}
+    found = forecast(outset(units, lasts), NOON, NOON + timedelta(minutes=5), matters=lambda name: name == "c")
+    assert [(run.key, run.wait_s) for run in found.runs] == [("a", 0.0), ("c", 0.0), ("b", 60.0)]
+
+
 def test_it_says_how_far_it_is() -> None:
     told: list[float] = []
     forecast(outset([job("a"), job("b")], {"a": [1], "b": [1]}), NOON, NOON + timedelta(hours=1), told.append)

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from vcsctl.domain.forecast import Forecast, Planned, StillWaiting, Unstarted
-from vcsctl.domain.history import Row
+from vcsctl.domain.history import Row, rows
+from vcsctl.domain.run import Claim, Dropped
 from vcsctl.domain.timeline import (
     Cell,
     Span,
@@ -126,6 +127,27 @@ def test_only_neighbours_that_look_alike_become_one() -> None:
     assert [len(some) for some in merged(often, HOUR, 0.4 * MINUTE)] == [1] * 6
     rows = [missed(0, 10, 3), missed(10.5, 11, 2), missed(30, 30, 1)]
     assert [len(some) for some in merged(rows, HOUR, 3 * MINUTE)] == [2, 1]
+
+
+def test_a_request_that_was_in_time_for_nobody_is_where_it_was_asked_for() -> None:
+    dropped = Dropped("too-late", "late", request="r1", asked_at=NOON)
+    found = rows(Claim("a", 1, "a", "n", "none", "late", dropped=(dropped,)), NOON + 5 * MINUTE, None)
+    assert [(one.state, one.due) for one in of_rows(found, lambda _: ())] == [("missed", NOON)]
+
+
+def test_a_past_run_is_where_its_slot_was_and_in_the_groups_that_it_held() -> None:
+    second = timedelta(seconds=1)
+    early = Row("a.1", "a", "a", "ok", "exited", "", NOON - 0.1 * second, "n", "schedule", NOON,
+                started_at=NOON - 0.5 * second, queue_wait_s=0.01, groups=("held",))  # fmt: skip
+    request = Row("a.2+1", "a", "a", "missed", "too-late", "late", NOON + MINUTE, "n", "manual", queue_wait_s=60.0)
+    older = Row("a.3", "a", "a", "ok", "exited", "", NOON + 3 * MINUTE, "n", "schedule", NOON, started_at=NOON,
+                queue_wait_s=300.0)  # fmt: skip
+    found = list(of_rows([early, request, older], lambda name: ("declared",)))
+    assert [(one.due, one.start, one.end, one.groups) for one in found] == [
+        (NOON, NOON, NOON, ("held",)),
+        (NOON, None, None, ("declared",)),
+        (NOON - 5 * MINUTE, NOON, NOON + 3 * MINUTE, ("declared",)),
+    ]
 
 
 def test_history_and_forecast_become_spans() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -14,10 +13,10 @@ from zoneinfo import ZoneInfo
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
-from vcsctl.cli.layout import cut_line
+from vcsctl.cli.layout import Column, Row, shown_table, too_narrow, wrapped
 from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.overview import Overview, outdated_notes
-from vcsctl.cli.tables import ago, table, value_text
+from vcsctl.cli.tables import ago, value_text
 from vcsctl.cli.terminal import columns, paint
 from vcsctl.domain import values
 from vcsctl.domain.calendar import AtTimes, EveryMinutes, Schedule, in_words, next_slot, previous_slot
@@ -28,6 +27,8 @@ from vcsctl.domain.unit import Daemon, schedule_of
 from vcsctl.errors import UsageError
 from vcsctl.store.cell import read_cell, system_timezone
 from vcsctl.store.paths import Paths
+
+_INSTANT = len("Sun 2026-03-29 01:00:00 +0100")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,22 +177,22 @@ def _days(text: str) -> tuple[str, ...]:
 def _lines(found: _Found, asked: _Asked, now: datetime) -> Iterator[str]:
     zone = found.schedule.timezone
     words = in_words(found.schedule)
-    yield paint("strong", cut_line(f"{words}, {zone}" if words == found.what else f"{found.what}: {words}, {zone}"))
+    title = f"{words}, {zone}" if words == found.what else f"{found.what}: {words}, {zone}"
+    yield from (paint("strong", line) for line in wrapped(title, columns()))
     for note in found.notes:
-        yield f"  {paint('waits', note)}"
+        yield from (paint("waits", line) for line in wrapped(note, columns(), 2))
     here = [slot.astimezone(asked.tz) for slot in found.slots]
     there = [slot.astimezone(ZoneInfo(zone)) for slot in found.slots]
     cells = [[f"{slot:%a %Y-%m-%d %H:%M:%S %z}" for slot in here]]
-    header = ["SLOT"]
+    header = [Column("SLOT", _INSTANT)]
     if [slot.utcoffset() for slot in here] != [slot.utcoffset() for slot in there]:
-        header.append(f"IN {zone}")
+        header.append(Column(f"IN {zone}", _INSTANT, leaves=1))
         cells.append([f"{slot:%a %Y-%m-%d %H:%M:%S %z}" for slot in there])
-    header.append("WHEN")
+    header.append(Column("WHEN", leaves=2))
     cells.append([ago(slot, now) for slot in found.slots])
-    for line in table(header, list(zip(*cells, strict=True))):
-        yield cut_line(f"  {line}")
-    width = columns() or len(found.outlook) + 2
-    yield from textwrap.wrap(found.outlook, width, initial_indent="  ", subsequent_indent="  ")
+    table = shown_table(header, [Row(row) for row in zip(*cells, strict=True)], indent=2)
+    yield from (*table.lines, *too_narrow(table.left_out))
+    yield from wrapped(found.outlook, columns(), 2, 0)
 
 
 def _plain(found: _Found) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from vcsctl.domain.unit import Unit
 
 READ_PATIENCE_S = 4.0  # the answer is to be there within 5 s of Enter, and an interpreter has to start
+_ANSWERED_EVERY_S = 0.1
 JSON_VERSION = 1
 _INDENTED = 1000
 
@@ -136,7 +138,8 @@ output_option = click.option(
 reason_option = click.option("--reason", default="", callback=_one_line, help="Why; it is recorded.")
 
 
-_asking: int | None = None
+_answers: int | None = None  # where a child says that it was answered
+_answered_s = 0.0
 _shown_at_once = True  # False: the answer is over soon, and nobody reads it line by line
 
 
@@ -159,16 +162,11 @@ def show_json(kind: str, content: Any, **beside: Any) -> None:
     click.echo(json.dumps({"version": JSON_VERSION, kind: content, **beside}, indent=indent))
 
 
-def go_on() -> None:
-    """A sign of life of who reads much in time before there is anything to print."""
-    if _asking is not None:
-        os.write(_asking, b".")
-
-
 def in_time(
     read: Callable[[], Callable[[], None] | None], otherwise: Callable[[], None] = lambda: None, storage: str = ""
 ) -> None:
-    """Runs a reading command's work in a child, given up in time: a hung mount hangs whoever touches it.
+    """Runs a reading command's work in a child, given up when it has no answer in time (`answered`): a hung mount hangs
+    whoever touches it.
 
     What `read` returns is done after that, and may take its time: it touches the shared directory no more.
     `otherwise` is what can be said without the shared directory, when that cannot be used. `storage`: what is read, if
@@ -176,13 +174,13 @@ def in_time(
     """
     child = relay.fork()
     if isinstance(child, int):
-        global _shown_at_once, _asking
-        _asking = child
+        global _shown_at_once, _answers
+        _answers = child
         _shown_at_once = sys.stdout.isatty()
         gc.disable()  # it reads, prints and ends: 10,000 rows are looked through a dozen times for nothing
         afterwards = read()
         gc.enable()
-        _asking = None
+        _answers = None
         os.close(child)
         if afterwards is not None:
             afterwards()
@@ -202,6 +200,14 @@ def in_time(
         otherwise()
         sys.stdout.flush()
     os._exit(code)
+
+
+def answered() -> None:
+    """What is read has answered once more: who reads ten thousand files one by one is not hanging."""
+    global _answered_s
+    if _answers is not None and time.monotonic() - _answered_s > _ANSWERED_EVERY_S:
+        _answered_s = time.monotonic()
+        os.write(_answers, b".")
 
 
 def _its_path() -> str:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import click
 
 from vcsctl.cli import layout
-from vcsctl.cli.context import Context, in_time, output_option, show, show_json, tell_of_nothing
+from vcsctl.cli.context import Context, answered, in_time, output_option, show, show_json, tell_of_nothing
 from vcsctl.cli.layout import Column, shown_table, too_narrow
 from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.tables import local, readable, seconds
@@ -121,7 +121,7 @@ def _history(context: Context, name: str, wanted: Filter, most: int | None, stat
     newest = list(islice(recorded, 1))
     if not newest and name != LOCK:
         context.row(name)
-    rows = list(islice(wanted.of(chain(newest, recorded)), most))
+    rows = list(islice(wanted.of(_heard(chain(newest, recorded))), most))
     if not rows and wanted.node is not None:
         context.node(wanted.node)  # one that is forgotten keeps its history
     if stats:
@@ -146,6 +146,13 @@ def _history(context: Context, name: str, wanted: Filter, most: int | None, stat
         for r in rows
     ]
     _show_table(_COLUMNS, cells)
+
+
+def _heard(rows: Iterable[Row]) -> Iterator[Row]:
+    """Months of a busy service take longer than a share that hangs is given."""
+    for row in rows:
+        answered()
+        yield row
 
 
 def _show_statistics(rows: list[Row], output: str) -> None:

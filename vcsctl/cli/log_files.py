@@ -119,17 +119,17 @@ def _open(path: str) -> IO[bytes]:
 
 
 def start_of(
-    paths: Sequence[str], lines: int | None, go_on: Callable[[], None] = lambda: None
+    paths: Sequence[str], lines: int | None, answered: Callable[[], None] = lambda: None
 ) -> tuple[int, int, int | None]:
     """Where the last lines of these files begin: in which, and at which byte; of all lines without a number. And how
-    many more than there are were asked for. `go_on` is called now and then: it may take long."""
+    many more than there are were asked for. `answered` is called now and then: it may take long."""
     if lines is None:
         return 0, 0, None
     left: int | None = None  # line ends to find; one more when the last line has an end of its own
     for number in range(len(paths) - 1, -1, -1):
-        with _seekable(paths[number], go_on) as file:
+        with _seekable(paths[number], answered) as file:
             for at, block in _backwards(file):
-                go_on()
+                answered()
                 if left is None:
                     left = lines + 1 if block.endswith(b"\n") else lines
                 if (count := block.count(b"\n")) < left:
@@ -143,7 +143,7 @@ def start_of(
 
 
 @contextlib.contextmanager
-def _seekable(path: str, go_on: Callable[[], None]) -> Iterator[IO[bytes]]:
+def _seekable(path: str, answered: Callable[[], None]) -> Iterator[IO[bytes]]:
     with _opened(path) as file:
         if not isinstance(file, gzip.GzipFile):
             yield file
@@ -151,7 +151,7 @@ def _seekable(path: str, go_on: Callable[[], None]) -> Iterator[IO[bytes]]:
         with tempfile.TemporaryFile() as plain:  # to go back in what is packed is to unpack it again each time
             while data := file.read(_BLOCK):
                 plain.write(data)
-                go_on()
+                answered()
             yield plain
 
 

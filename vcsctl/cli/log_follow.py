@@ -46,7 +46,7 @@ class Wanted:
         recent = [log for log in there if moments[log.path] >= self.since_s]
         return sorted(recent, key=lambda log: moments[log.path])
 
-    def parts(self, logs: Sequence[Log], go_on: Callable[[], None] = lambda: None) -> list[tuple[Log, str, int]]:
+    def parts(self, logs: Sequence[Log], answered: Callable[[], None] = lambda: None) -> list[tuple[Log, str, int]]:
         """The files that hold these lines of these logs, and from which byte on."""
         found: list[tuple[Log, str, int]] = []
         left = self.lines
@@ -56,7 +56,7 @@ class Wanted:
             paths = log_files.parts_of(log.path)
             if self.since_s is not None and log.number is None:
                 paths = log_files.parts_since(log.path, self.since_s)
-            number, at, left = log_files.start_of(paths, left, go_on)
+            number, at, left = log_files.start_of(paths, left, answered)
             found = [(log, path, at if place == 0 else 0) for place, path in enumerate(paths[number:])] + found
         return found
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import click
 
 from vcsctl.cli import log_files, whereabouts
-from vcsctl.cli.context import Context, go_on, in_time
+from vcsctl.cli.context import Context, answered, in_time
 from vcsctl.cli.log_files import Log
 from vcsctl.cli.log_follow import Wanted, follow
 from vcsctl.cli.log_heads import Heads
@@ -79,7 +79,7 @@ def _print(context: Context, wanted: Wanted) -> Callable[[], None] | None:
         tell(f"no run of {wanted.name} has written anything here since then")
         return None
     printer = _Printer(context, wanted, chosen)
-    for log, path, at in wanted.parts(chosen, go_on):
+    for log, path, at in wanted.parts(chosen, answered):
         for data in log_files.text_of([path], at):
             printer.print(log, data)
     printer.end()

@@ -16,6 +16,7 @@ from vcsctl.cli.context import Context
 from vcsctl.cli.decisions import service_seen
 from vcsctl.cli.hints import likely
 from vcsctl.cli.overview import Overview
+from vcsctl.cli.progress import along
 from vcsctl.cli.targets import Place, places
 from vcsctl.domain.decision import KeyView
 from vcsctl.domain.effective import RETIMING, fitting, in_force
@@ -56,12 +57,14 @@ class Lasting:
 
 
 _ASSUMED = Lasting((ASSUMED_S,), "assumed")
+_NONE_WENT_WELL = replace(_ASSUMED)  # as long; what differs is why
 
 
 @dataclass(slots=True)
 class Gathered:
     """`units` are the timed services that are played, `keys` what runs of them. `never`: those that are enabled and
-    can start nothing, each with the reason. `silent`: nodes that are taken for up."""
+    can start nothing, each with the reason; `idle`: those that are not to start anything, and daemons that cannot.
+    `silent`: nodes that are taken for up."""
 
     start: datetime
     until: datetime
@@ -72,6 +75,7 @@ class Gathered:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lasting: dict[str, Lasting] = field(default_factory=dict)
     never: dict[str, str] = field(default_factory=dict)
+    idle: dict[str, str] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     retimed: set[str] = field(
         default_factory=set
@@ -80,7 +84,12 @@ class Gathered:
 
     @property
     def assumed(self) -> list[str]:
-        return [name for name in self.units if self.lasting[name] is _ASSUMED]
+        return [name for name in self.units if self.lasting[name] in (_ASSUMED, _NONE_WENT_WELL)]
+
+    @property
+    def never_well(self) -> list[str]:
+        """Those of which there is history, and no run in it that went well."""
+        return [name for name in self.units if self.lasting[name] is _NONE_WENT_WELL]
 
     def outset(self, aligns: Mapping[str, int] | None = None) -> Outset:
         """All at rest, with other aligns where they are named."""
@@ -104,8 +113,9 @@ def gather(
     found = Gathered(start, until, published.timezone, fair_after)
     found.lasting = durations_of(given, published.units)
     found.silent = [node.name for node in context.nodes.values() if node.is_silent and not node.asked_to_drain]
-    for name, row in sorted(published.units.items()):
+    for name, row in along(sorted(published.units.items()), "reading", len(published.units)):
         if row["masked"]:
+            found.idle[name] = "masked"
             continue
         if row["plain"] is None:
             found.never[name] = "its unit file is broken"
@@ -116,6 +126,8 @@ def gather(
             raise UsageError(f"--duration: {name} is a daemon: its runs have no end to foresee")
         if unit.enabled or everything:
             _add(found, context, replace(unit, enabled=True), everything=everything)
+        else:
+            found.idle[name] = "disabled"
         if name in found.units and in_force(override, declared).keys() & RETIMING - {"enabled"}:
             found.retimed.add(name)
     return found
@@ -127,6 +139,8 @@ def _add(found: Gathered, context: Context, unit: Unit, *, everything: bool) -> 
     if isinstance(unit, Daemon):
         keys = sorted({place.key for place in able}) if groups else []
         found.kept += [held_for_good(unit, key, groups, found.start) for key in keys]
+        if never:
+            found.idle[name] = never
         return
     if never:
         found.never[name] = never
@@ -150,15 +164,23 @@ def _able(context: Context, unit: Unit, *, heed_programs: bool) -> tuple[list[Pl
 
 
 def lasting_of(context: Context, name: str) -> Lasting:
-    return known_lasting(context, name) or _ASSUMED
+    """The last runs that went well, in their order: their spread counts as much for the waits as their mean."""
+    rows, newest, has_rows = islice(history.durations(context.paths, name), _LOOK_BACK), list[float](), False
+    for lasted_s in rows:
+        has_rows = True
+        if lasted_s is not None:
+            newest.append(lasted_s)
+        if len(newest) == _MOST_RUNS:
+            break
+    if not newest:
+        return _NONE_WENT_WELL if has_rows else _ASSUMED
+    return Lasting(tuple(reversed(newest)), f"{len(newest)} runs")
 
 
 def known_lasting(context: Context, name: str) -> Lasting | None:
-    """The last runs that went well, in their order: their spread counts as much for the waits as their mean."""
-    rows = islice(history.read_written(context.paths, name), _LOOK_BACK)
-    seconds = [row.duration_s for row in rows if row.is_run and row.outcome == "ok" and row.duration_s is not None]
-    newest = seconds[:_MOST_RUNS]
-    return Lasting(tuple(reversed(newest)), f"{len(newest)} runs") if newest else None
+    """The same where there were such runs."""
+    found = lasting_of(context, name)
+    return None if found is _ASSUMED or found is _NONE_WENT_WELL else found
 
 
 def durations_of(texts: tuple[str, ...], known: Mapping[str, object]) -> dict[str, Lasting]:
@@ -182,7 +204,7 @@ def as_now(context: Context, overview: Overview, found: Gathered) -> Outset:
     rest, live = found.outset(), dict[str, Live]()
     observer = Observer(context.paths, state.StateReader(context.paths, overview.faults))
     views = {view.key: view for view in rest.views}
-    for key, view in views.items():
+    for key, view in along(list(views.items()), "reading", len(views)):
         if isinstance(view.unit, TimedUnit):
             views[key] = _seen(overview, observer, view)
     for key, stored in overview.running.items():

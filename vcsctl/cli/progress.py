@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import click
+
+from vcsctl.cli.context import answered
+
+T = TypeVar("T")
 
 _SHOWN_AFTER_S = 1.0
 _EVERY_S = 0.2
@@ -34,3 +39,12 @@ def progress(what: str) -> Iterator[Callable[[float], None]]:
     finally:
         if width:
             click.echo(f"\r{' ' * width}\r", nl=False, err=True)
+
+
+def along(things: Iterable[T], what: str, count: int) -> Iterator[T]:
+    """Goes through `things`, for each of which the shared directory is asked: how far it is, and that it answers."""
+    with progress(what) as tell:
+        for number, thing in enumerate(things):
+            answered()
+            tell(number / count)
+            yield thing

@@ -22,8 +22,8 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class Relayed:
-    """The child as its parent sees it. `_asking` ends when the child says that it may take its time from here on,
-    and what comes through it says that it goes on."""
+    """The child as its parent sees it. By `_asking` the child says that it was answered; when that ends, it may take
+    its time from here on."""
 
     pid: int
     _process: int
@@ -31,7 +31,8 @@ class Relayed:
     _pipes: dict[int, TextIO]
 
     def until_over(self, patience_s: float) -> int | None:
-        """Passes on what it says; its exit code, or None when it says nothing and does not end for so long.
+        """Passes on what it says; its exit code, or None when it says nothing, is not answered and does not end for
+        so long.
 
         While nobody takes what it said, as with `| less`, no time goes by.
         """
@@ -59,8 +60,8 @@ class Relayed:
 
 
 def fork() -> Relayed | int:
-    """In the child, which prints as before: what it closes when it touches nothing more that may hang, and writes to
-    when it has much to do before it says anything."""
+    """In the child, which prints as before: where it writes that it was answered, and what it closes when it touches
+    nothing more that may hang."""
     sys.stdout.flush()
     sys.stderr.flush()
     asking, has_asked = os.pipe()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hours import hours_option
-from vcsctl.cli.layout import cut_line
+from vcsctl.cli.layout import Column, Row, shown_table, too_narrow, wrapped
 from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.outset import (
     ASSUMED_S,
@@ -23,10 +23,30 @@ from vcsctl.cli.outset import (
 )
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.progress import progress
-from vcsctl.cli.tables import listed, local, seconds, table
+from vcsctl.cli.tables import listed, local, seconds
+from vcsctl.cli.terminal import columns
 from vcsctl.domain import figures
 from vcsctl.domain.forecast import Forecast, Outset, forecast
 from vcsctl.domain.run import to_text
+
+_SERVICES = (
+    Column("SERVICE", 12),
+    Column("RUNS"),
+    Column("WAIT"),
+    Column("P95", leaves=4),
+    Column("MAX", leaves=7),
+    Column("COALESCED", leaves=6),
+    Column("MISSED", leaves=5),
+    Column("LEFT", leaves=3),
+    Column("LASTS", leaves=2),
+    Column("BY", leaves=1),
+)
+_GROUPS = (
+    Column("GROUP", 8),
+    Column("HELD"),
+    Column("LONGEST QUEUE", leaves=1),
+    Column("SERVICES", 16, below="services"),
+)
 
 
 @click.command()
@@ -65,7 +85,7 @@ def _simulate(found: Gathered, outset: Outset, output: str) -> None:
         show_json("simulation", _plain(found, foreseen, never))
         return
     for line in _lines(found, foreseen, never):
-        show(cut_line(line))
+        show(line)
 
 
 def _never_started(foreseen: Forecast) -> dict[str, str]:
@@ -76,31 +96,43 @@ def _never_started(foreseen: Forecast) -> dict[str, str]:
     return {name: why for name, why in sorted(found.items()) if name not in started}
 
 
-def _lines(found: Gathered, foreseen: Forecast, never: dict[str, str]) -> list[str]:
-    lines = [f"{local(found.start)} to {local(found.until)}"]
-    header = ("SERVICE", "RUNS", "WAIT", "P95", "MAX", "COALESCED", "MISSED", "LEFT", "LASTS", "BY")
+def _lines(found: Gathered, foreseen: Forecast, never: dict[str, str]) -> Iterator[str]:
+    width = columns()
+    yield from wrapped(f"{local(found.start)} to {local(found.until)}", width)
     rows = []
     for one in figures.of_services(foreseen, found.units):
         waits = (seconds(one.wait_mean_s), seconds(one.wait_p95_s), seconds(one.wait_max_s))
         counts = (str(one.coalesced), str(one.missed), str(one.waiting))
         lasting = found.lasting[one.name]
         rows.append((one.name, str(one.runs), *waits, *counts, seconds(lasting.usual_s), lasting.source))
-    lines += table(header, rows) if rows else ["no timed service is enabled; --all counts the others in"]
-    groups = figures.of_groups(foreseen, _members(found))
-    if groups:
+    if rows:
+        yield from _fitted(_SERVICES, rows)
+    else:
+        yield from wrapped("no timed service is enabled; --all counts the others in", width)
+    if groups := figures.of_groups(foreseen, _members(found)):
+        yield ""
         cells = [(one.name, f"{one.share:.1%}", str(one.peak_queue), ", ".join(one.services)) for one in groups]
-        lines += ["", *table(("GROUP", "HELD", "LONGEST QUEUE", "SERVICES"), cells)]
+        yield from _fitted(_GROUPS, cells)
+    yield ""
     most, minute = figures.peak_starts(foreseen)
-    lines += ["", f"most starts in one minute: {most}" + (f", first at {local(minute)}" if minute else "")]
-    lines += [f"never starts: {name}: {why}" for name, why in never.items()]
-    return lines + notes(found)
+    peak = f"most starts in one minute: {most}" + (f", first at {local(minute)}" if minute else "")
+    for text in (peak, *(f"never starts: {name}: {why}" for name, why in never.items()), *notes(found)):
+        yield from wrapped(text, width)
 
 
-def notes(found: Gathered) -> list[str]:
-    """What was taken for granted."""
+def _fitted(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    found = shown_table(columns, [Row(cells) for cells in rows])
+    yield from (*found.lines, *too_narrow(found.left_out))
+
+
+def notes(found: Gathered, of: Callable[[str], bool] = lambda name: True) -> list[str]:
+    """What was taken for granted, of the services that somebody asked for."""
+    failed = list(filter(of, found.never_well))
+    unknown = sorted(set(filter(of, found.assumed)) - set(failed))
     texts = []
-    if found.assumed:
-        texts.append(f"without history, assumed to last {ASSUMED_S:g} s (see --duration): {listed(found.assumed)}")
+    for why, names in (("without history", unknown), ("no successful run", failed)):
+        if names:
+            texts.append(f"{why}, assumed to last {ASSUMED_S:g} s (see --duration): {listed(names)}")
     if found.silent:
         texts.append(f"taken for up: {listed(found.silent)}, without a heartbeat now")
     return texts

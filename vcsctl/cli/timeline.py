@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -14,6 +14,7 @@ import click
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hints import likely
 from vcsctl.cli.hours import hours_option
+from vcsctl.cli.layout import wrapped
 from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.overview import Overview
 from vcsctl.cli.tables import listed
@@ -24,6 +25,7 @@ from vcsctl.errors import UnknownUnitError, UsageError
 if TYPE_CHECKING:
     from vcsctl.domain.timeline import Span, Window
 
+_MOST_NAMED = 30  # of those that never start for one reason; JSON has them all
 _FURTHEST = timedelta(days=31)  # a forecast of more takes long and tells little
 
 
@@ -87,6 +89,7 @@ def _page_path(text: str) -> str:
 
 def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], None]:
     """Reads; what it returns foresees and draws."""
+    from vcsctl.cli.progress import along, progress
     from vcsctl.domain.timeline import Span, of_forecast, of_live, of_rows
     from vcsctl.store import history
 
@@ -95,16 +98,20 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
     groups = cache(overview.groups_of)
     spans, strays = list[Span](), set[str]()
     if window.begin < window.now:
-        spans += of_rows(history.read_since(context.paths, names, window.begin), groups)
+        spans += of_rows(history.read_since(context.paths, along(names, "reading", len(names)), window.begin), groups)
         if not asked.patterns:
             others = sorted(set(history.services(context.paths)) - context.published.units.keys())
-            spans += of_rows(history.read_since(context.paths, others, window.begin), lambda _: ())
-            strays = {span.service for span in spans if span.service in others and window.shows(span)}
+            spans += of_rows(
+                history.read_since(context.paths, along(others, "reading", len(others)), window.begin), lambda _: ()
+            )
+            strays = {one.service for one in spans if one.service in others and not one.groups and window.shows(one)}
     over = {span.run for span in spans}
     for run in overview.running.values():
         if run.value.run_id in over:
             continue  # it has ended between the two looks
         spans.append(of_live(run.value, run.at, groups(run.value.key)))
+    if asked.patterns:
+        spans += _daemons_without_share(overview, names, groups)
     for key, pending in overview.pending.items():
         if pending.place is not None:
             why = overview.waits_for(key)
@@ -115,19 +122,25 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
 
     def wanted(span: Span) -> bool:
         is_named = bool(asked.patterns) and span.service in names
-        if not is_named and (asked.patterns or (_is_daemons(context, span) and not span.groups)):
+        if not is_named and (asked.patterns or (_is_daemons(context, span.service) and not span.groups)):
             return False
         return (asked.group is None or asked.group in span.groups) and window.shows(span)
 
-    def draw(found: Iterable[Span], assumed: Sequence[str] = ()) -> None:
+    def is_asked(name: str) -> bool:
+        if asked.group is not None and asked.group not in groups(name):
+            return False
+        return name in names if asked.patterns else not _is_daemons(context, name) or bool(groups(name))
+
+    def draw(found: Iterable[Span], assumed: Sequence[str] = (), never: Mapping[str, str] | None = None) -> None:
         shown = sorted(filter(wanted, found), key=lambda span: (span.due, span.key))
         told = [f"in no group here, as theirs are not on record: {listed(sorted(strays))}"] if strays else []
-        _draw(shown, keys, window, asked, [*told, *assumed])
+        alive = {span.service for span in shown if span.state in ("running", "waiting", "planned")}
+        left = {name: why for name, why in sorted((never or {}).items()) if name not in alive}
+        _draw(shown, keys, window, asked, [*told, *assumed], left)
 
     if window.until <= window.now:
         return lambda: draw(spans)
     from vcsctl.cli.outset import as_now, gather
-    from vcsctl.cli.progress import progress
     from vcsctl.cli.simulate import notes
     from vcsctl.domain.forecast import forecast
 
@@ -135,12 +148,33 @@ def _timeline(context: Context, window: Window, asked: _Asked) -> Callable[[], N
     gathered = gather(context, overview, window.now, hours, (), everything=False)
     outset = as_now(context, overview, gathered)
 
+    asked_for = frozenset(names)
+
+    def matters(service: str) -> bool:
+        return not asked.patterns or service in asked_for
+
     def foresee() -> None:
         with progress("foreseeing") as tell:
-            foreseen = list(of_forecast(forecast(outset, gathered.start, gathered.until, tell), groups))
-        draw(_joined(spans, foreseen), notes(gathered))
+            foreseen = list(of_forecast(forecast(outset, gathered.start, gathered.until, tell, matters), groups))
+        never = {name: why for name, why in {**gathered.idle, **gathered.never}.items() if is_asked(name)}
+        draw(_joined(spans, foreseen), notes(gathered, is_asked), never)
 
     return foresee
+
+
+def _daemons_without_share(
+    overview: Overview, names: Iterable[str], groups: Callable[[str], tuple[str, ...]]
+) -> Iterator[Span]:
+    """Those that are up without a run on the shared directory, as their runners tell."""
+    from vcsctl.domain.timeline import Span
+
+    units = overview.context.published.units
+    for name in names:
+        if (units[name]["plain"] or {}).get("schedule") == "daemon":
+            for one in overview.daemons.of(overview.line(name, units[name])):
+                if one.told is not None and one.is_up and one.key not in overview.running:
+                    start, run = one.told.began_at or one.told.since, one.told.run_id
+                    yield Span(one.key, name, groups(one.key), "running", start, start, run=run, node=one.node)
 
 
 def _joined(seen: list[Span], foreseen: list[Span]) -> list[Span]:
@@ -153,8 +187,8 @@ def _joined(seen: list[Span], foreseen: list[Span]) -> list[Span]:
     return found + [span for span in foreseen if span.state != "running" or span.key not in live]
 
 
-def _is_daemons(context: Context, span: Span) -> bool:
-    row = context.published.units.get(span.service)
+def _is_daemons(context: Context, service: str) -> bool:
+    row = context.published.units.get(service)
     return bool(row and row["plain"] and row["plain"].get("schedule") == "daemon")
 
 
@@ -178,9 +212,14 @@ def _names(context: Context, asked: _Asked) -> list[str]:
 
 
 def _draw(
-    spans: list[Span], keys: dict[str, tuple[str, ...]], window: Window, asked: _Asked, assumed: Sequence[str]
+    spans: list[Span],
+    keys: dict[str, tuple[str, ...]],
+    window: Window,
+    asked: _Asked,
+    assumed: Sequence[str],
+    never: Mapping[str, str],
 ) -> None:
-    """`assumed`: what the forecast takes for granted."""
+    """`assumed`: what the forecast takes for granted; `never`: services that start nothing, each with the reason."""
     from vcsctl.cli.timeline_text import lines
     from vcsctl.domain.timeline import sections
 
@@ -190,17 +229,27 @@ def _draw(
     if asked.page is not None:
         from vcsctl.cli.timeline_page import page, write
 
-        write(asked.page, page(found, spans, window, assumed))
+        write(asked.page, page(found, spans, window, [*_never_start(never), *assumed]))
         show(f"{asked.page}: {len(spans)} runs")
         return
     if asked.output == "json":
         beside = {"begin": to_text(window.begin), "until": to_text(window.until), "notes": list(assumed)}
-        show_json("timeline", [_plain(span) for span in spans], **beside)
+        show_json("timeline", [_plain(span) for span in spans], **beside, never=dict(never))
         return
     for line in lines(found, spans, window):
         show(line)
-    for note in assumed:
-        click.echo(note, err=columns() is None)  # beside a table that scripts read
+    for note in (*_never_start(never), *assumed):
+        for text in wrapped(note, columns()):
+            click.echo(text, err=columns() is None)  # beside a table that scripts read
+
+
+def _never_start(never: Mapping[str, str]) -> Iterator[str]:
+    """A line for each reason, as dozens may be disabled."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in never.items():
+        by_reason.setdefault(why, []).append(name)
+    for why, names in by_reason.items():
+        yield f"never starts: {listed(names, _MOST_NAMED)}: {why}"
 
 
 def _plain(span: Span) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from vcsctl.cli.layout import cut_line
+from vcsctl.cli.layout import cut, wrapped
 from vcsctl.cli.tables import local, seconds, table
 from vcsctl.cli.terminal import columns, has_signs, paint
 from vcsctl.domain.clock_change import step_in_words
@@ -57,9 +57,9 @@ def _chart(found: Sequence[Section], window: Window, width: int) -> Iterator[str
     label = min(max(map(len, [*names, *titles, ""])) + 1, width // _LABEL_PART)
     room = max(1, width - label)
     begin, until = window.begin.astimezone(), window.until.astimezone()
-    yield cut_line(f"{begin:%a %Y-%m-%d %H:%M %z} to {until:%a %Y-%m-%d %H:%M %z}")
+    yield from wrapped(f"{begin:%a %Y-%m-%d %H:%M %z} to {until:%a %Y-%m-%d %H:%M %z}", width)
     if not found:
-        yield "nothing ran, waits or is to run in these hours"
+        yield from wrapped("nothing ran, waits or is to run in these hours", width)
         return
     for line in _axis(window, room, signs):
         yield " " * label + line
@@ -72,15 +72,27 @@ def _chart(found: Sequence[Section], window: Window, width: int) -> Iterator[str
             yield paint("strong", _cut(section.group, label)) + held
         for lane in section.lanes:
             yield _cut(f"  {lane.key}", label) + _painted(cells(lane.spans, window, room), signs, now_at)
-    legend = f"{running[0]} to {running[-1]} running  {waiting} waiting  {bad} failed  {missed} missed"
-    yield cut_line(legend + (f"  {bar} now ({now})" if now_at is not None else ""))
+    legend = [f"{running[0]} to {running[-1]} running", f"{waiting} waiting", f"{bad} failed", f"{missed} missed"]
+    yield from _legend([*legend, *([f"{bar} now ({now})"] if now_at is not None else [])], width)
     for at, by in clock_steps(window, datetime.astimezone):
-        yield step_in_words(at.astimezone(), by)
+        yield from wrapped(step_in_words(at.astimezone(), by), width)
+
+
+def _legend(parts: Sequence[str], width: int) -> Iterator[str]:
+    """As many of them in a line as it takes."""
+    line = ""
+    for part in parts:
+        longer = f"{line}  {part}" if line else part
+        if line and len(longer) > width:
+            yield line
+            longer = part
+        line = longer
+    yield line
 
 
 def _cut(text: str, width: int) -> str:
     """The label in its column, with a blank behind it."""
-    return (text if len(text) < width else text[: max(0, width - 2)] + "…").ljust(width)[:width]
+    return cut(text, max(1, width - 1)).ljust(width)[:width]
 
 
 def _axis(window: Window, room: int, signs: Sequence[str]) -> Iterator[str]:
@@ -127,7 +139,8 @@ def _sign(cell: Cell, signs: Sequence[str], *, holds: bool) -> tuple[str, str]:
         return "bad", bad
     if cell.is_missed:
         return "bad", missed
-    if cell.waiting > cell.running:
+    # A wait that is nothing at this scale hides no run.
+    if cell.waiting > cell.running and (not cell.running or cell.waiting * len(running) >= 1):
         return "waits", waiting
     return ("busy", _part(cell, running)) if cell.running else ("", " ")
 

@@ -111,7 +111,7 @@ class _Search:
             for other, waits in self.partners[one.name]
             if other.name in plan
         )
-        others = sum(crowd[minute] for minute in range(align, self.span, one.period))
+        others = sum(crowd[align : self.span : one.period])
         return waits + price_s * 2 * one.keys * others * _DAY_MINUTES / self.span
 
     def _put(self, one: Member, align: int, crowd: list[float], sign: int) -> None:

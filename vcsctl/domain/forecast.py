@@ -113,11 +113,16 @@ def held_for_good(unit: Daemon, key: str, groups: tuple[str, ...], start: dateti
 
 
 def forecast(
-    outset: Outset, start: datetime, until: datetime, tell: Callable[[float], None] = lambda done: None
+    outset: Outset,
+    start: datetime,
+    until: datetime,
+    tell: Callable[[float], None] = lambda done: None,
+    matters: Callable[[str], bool] = lambda service: True,
 ) -> Forecast:
-    """Daemons are left out, but for the groups that their live runs hold. `tell` hears which part is done."""
+    """Daemons are left out, but for the groups that their live runs hold. `tell` hears which part is done. Services
+    that do not matter are played only where they can meet one that does."""
     runs, unstarted, waiting, kept = list[Planned](), list[Unstarted](), list[StillWaiting](), set[str]()
-    circles = _circles(outset.views)
+    circles = [one for one in _circles(outset.views) if any(matters(service_of(view.key)) for view in one)]
     for number, views in enumerate(circles):
         circle = _Circle(outset, {view.key: view for view in views})
         for now in circle.play(start, until):

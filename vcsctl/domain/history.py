@@ -38,6 +38,7 @@ class Row:
     signal: int | None = None
     cpu_s: float | None = None
     peak_memory_kib: int | None = None
+    groups: tuple[str, ...] = ()  # that the run held
 
     @property
     def is_run(self) -> bool:
@@ -76,6 +77,7 @@ def _dropped(claim: Claim, claimed_at: datetime, number: int, row: Dropped) -> R
         row.count,
         row.attempt or 1,
         (row.request,) if row.request else (),
+        queue_wait_s=max(0.0, (claimed_at - row.asked_at).total_seconds()) if row.asked_at else None,
     )
 
 
@@ -103,4 +105,5 @@ def _run(claim: Claim, end: End) -> Row:
         end.signal,
         end.cpu_s,
         end.peak_memory_kib,
+        claim.groups,
     )

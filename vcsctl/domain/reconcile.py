@@ -132,7 +132,8 @@ def _valid_requests(view: KeyView, now: datetime, ledger: _Ledger) -> list[Waite
         if waiter.cancelled:
             ledger.drop("cancelled", "the request was cancelled", request=waiter.id)
         elif waiter.expires_at and now >= waiter.expires_at:
-            ledger.drop("too-late", too_late(waiter.expires_at), request=waiter.id)
+            late = too_late(waiter.expires_at)
+            ledger.drop("too-late", late, request=waiter.id, asked_at=waiter.entered_at)
         else:
             valid.append(waiter)
     return valid

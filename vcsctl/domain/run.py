@@ -74,6 +74,7 @@ class Dropped:
     last: datetime | None = None
     count: int = 1
     attempt: int | None = None
+    asked_at: datetime | None = None  # of a request
 
 
 @dataclass(frozen=True, slots=True)

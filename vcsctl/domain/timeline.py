@@ -14,6 +14,7 @@ from typing import Literal
 
 from vcsctl.domain.forecast import Forecast
 from vcsctl.domain.history import Row
+from vcsctl.domain.reconcile import CLOCK_TOLERANCE
 from vcsctl.domain.run import CAUSES, Claim, Outcome
 
 State = Outcome | Literal["running", "waiting", "planned"]
@@ -114,25 +115,37 @@ class Cell:
 def of_rows(rows: Iterable[Row], groups: Callable[[str], tuple[str, ...]]) -> Iterator[Span]:
     """What the history tells. What was skipped took no time and is left to `history`."""
     for row in rows:
-        taken = groups(row.service)
+        taken, waited = row.groups or groups(row.service), timedelta(seconds=row.queue_wait_s or 0.0)
         if row.is_run and row.outcome not in ("missed", "skipped"):
-            start = row.started_at or row.at
-            due = start - timedelta(seconds=row.queue_wait_s or 0.0)
+            start = _not_before(row.slot, row.started_at or row.at)
+            due = _as_slot(row.slot, start - waited)
             yield Span(
-                row.key, row.service, taken, row.outcome, due, start, row.at, row.slot, row.id, row.node, row.why
-            )
+                row.key, row.service, taken, row.outcome, due, start, max(start, row.at), row.slot, row.id, row.node,
+                row.why,
+            )  # fmt: skip
         elif row.outcome == "missed":
-            due = row.slot or row.at
+            due = row.slot or row.at - waited  # of a request that was in time for nobody: when it was asked for
             yield Span(
                 row.key, row.service, taken, "missed", due, slot=row.slot, why=row.why, count=row.count, last=row.last
             )
 
 
+def _not_before(slot: datetime | None, start: datetime) -> datetime:
+    """No run begins before its slot, whatever the clocks of two machines make of it."""
+    return max(slot, start) if slot else start
+
+
+def _as_slot(slot: datetime | None, due: datetime) -> datetime:
+    """The slot where only the clocks make a difference; one that stands for older slots came with the first of them."""
+    return max(slot, due) if slot and slot - due <= CLOCK_TOLERANCE else due
+
+
 def of_live(claim: Claim, since: datetime, groups: tuple[str, ...]) -> Span:
     """A run that is under way."""
-    taken, due = tuple(sorted({*groups, *claim.groups})), min(claim.queued_at or since, since)
+    taken, start = tuple(sorted({*groups, *claim.groups})), _not_before(claim.slot, since)
+    due = _as_slot(claim.slot, min(claim.queued_at or since, since))
     return Span(
-        claim.key, claim.service, taken, "running", due, since, None, claim.slot, claim.run_id, claim.node, claim.why
+        claim.key, claim.service, taken, "running", due, start, None, claim.slot, claim.run_id, claim.node, claim.why
     )
 
 
