@@ -24,7 +24,7 @@ from vcsctl.domain.reconcile import arrange
 from vcsctl.domain.run import LOCK, Claim, End, Request, is_lock, lock_key, service_of
 from vcsctl.domain.unit import Periodical, to_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners.linux import boot_id
+from vcsctl.runners.proc import boot_id
 from vcsctl.store import locks, queue, running, state
 from vcsctl.store.locks import Grant, HeldLock
 from vcsctl.store.paths import Paths
