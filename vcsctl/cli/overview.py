@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from vcsctl.cli.cell_nodes import why_none_can
 from vcsctl.cli.context import Context
-from vcsctl.cli.daemons import Daemons
 from vcsctl.cli.tables import local, value_text
 from vcsctl.domain.history import Row
 from vcsctl.domain.holder import Holder, reservations, reserver, waits_for_group, waits_for_reserved
@@ -18,13 +17,14 @@ from vcsctl.domain.nodes import Entry
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import LOCK, Claim, is_lock, service_of
 from vcsctl.errors import RefusedError
-from vcsctl.store import history, running
+from vcsctl.store import last_runs, running
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, QueueReader
 from vcsctl.store.records import Faults, Stored
 
 if TYPE_CHECKING:
+    from vcsctl.cli.daemons import Daemons
     from vcsctl.domain.calendar import Schedule
 
 NO_KIND = "none"
@@ -76,6 +76,8 @@ class Overview:
 
     @cached_property
     def daemons(self) -> Daemons:
+        from vcsctl.cli.daemons import Daemons  # here: not every table has a daemon, and what tells of them is much
+
         return Daemons(self)
 
     @cached_property
@@ -185,7 +187,7 @@ class Overview:
 
     @cached_property
     def last_of_key(self) -> dict[str, Row]:
-        return history.read_last(self.paths)
+        return last_runs.read(self.paths)
 
     @cached_property
     def last(self) -> dict[str, Row]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from vcsctl.cli.daemons import Instance
 from vcsctl.cli.hints import is_glob, likely
 from vcsctl.cli.overview import Line, Overview
 from vcsctl.errors import UnknownUnitError
+
+if TYPE_CHECKING:
+    from vcsctl.cli.daemons import Instance
 
 _ENDED_BADLY = ("failed", "timeout", "lost")
 

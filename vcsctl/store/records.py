@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -129,6 +129,15 @@ def all_lines_backwards(path: str) -> list[bytes]:
     """The same of a file that its node may replace meanwhile."""
     with files.named_faults("read", path):
         return again_where_stale(lambda: list(_lines_backwards(path)))
+
+
+def decoded(cls: type[T], lines: Iterable[bytes]) -> Iterator[T]:
+    """A line that is torn or foreign is skipped."""
+    for line in lines:
+        try:
+            yield codec.decode(cls, line)
+        except codec.BadRecordError:
+            continue
 
 
 def _lines_backwards(path: str, block: int = 1 << 16) -> Iterator[bytes]:
