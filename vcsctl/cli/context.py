@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -36,9 +35,9 @@ JSON_VERSION = 1
 _INDENTED = 1000
 
 
-@dataclass
 class Context:
-    root: str | None
+    def __init__(self, root: str | None) -> None:
+        self.root = root
 
     @cached_property
     def where(self) -> Places:

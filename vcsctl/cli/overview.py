@@ -12,8 +12,6 @@ from vcsctl.cli.cell_nodes import why_none_can
 from vcsctl.cli.context import Context
 from vcsctl.cli.tables import local, value_text
 from vcsctl.domain.history import Row
-from vcsctl.domain.holder import Holder, reservations, reserver, waits_for_group, waits_for_reserved
-from vcsctl.domain.nodes import Entry
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import LOCK, Claim, is_lock, service_of
 from vcsctl.errors import RefusedError
@@ -26,6 +24,7 @@ from vcsctl.store.records import Faults, Stored
 if TYPE_CHECKING:
     from vcsctl.cli.daemons import Daemons
     from vcsctl.domain.calendar import Schedule
+    from vcsctl.domain.reservations import Entry
 
 NO_KIND = "none"
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -98,6 +97,8 @@ class Overview:
 
     def waits_for(self, key: str) -> str:
         """The sentence of vcsd's log, from the same facts."""
+        from vcsctl.domain.holder import Holder, waits_for_group  # here, as below: mostly nothing waits
+
         if key in self.running:
             return f"its own run {self.running[key].value.run_id} is not over"
         for group in self.groups_of(key):
@@ -115,6 +116,8 @@ class Overview:
 
     def _reserved(self, key: str) -> str:
         """For whom one of its groups is kept; empty when none is."""
+        from vcsctl.domain.holder import reserver, waits_for_reserved
+
         found = self.reservation_before(key)
         return waits_for_reserved(found[0], reserver(found[1].key, found[1].place)).why if found else ""
 
@@ -133,6 +136,8 @@ class Overview:
     @cached_property
     def _reservations(self) -> dict[str, Entry]:
         """By vcsd's rule, of what some node can take up: looked through once, for all that waits."""
+        from vcsctl.domain.reservations import Entry, reservations
+
         able = [one.key for one in self.queue if not self._nobody_for(one.key)]
         entries = [Entry(key, self._place(key), self.groups_of(key)) for key in able]
         return reservations(entries, datetime.now(UTC), timedelta(seconds=self.context.config.fair_after))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Outcome = Literal["ok", "failed", "timeout", "stopped", "lost", "missed", "skipped"]
 Trigger = Literal["schedule", "manual", "late", "retry", "daemon", "none"]
@@ -19,8 +19,7 @@ Writer = Literal["runner", "successor", "claim"]
 LOCK = "lock"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Why something ended as it did; `writer` is who puts it on record."""
 
     outcome: Outcome

@@ -7,9 +7,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from vcsctl.errors import ForeignFileError, Problem, StorageError
 from vcsctl.store import codec, files
@@ -19,8 +18,7 @@ from vcsctl.store.paths import ASIDE_SUFFIX
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored(Generic[T]):
+class Stored(NamedTuple, Generic[T]):
     """A record and the file server's moment of its writing."""
 
     value: T
