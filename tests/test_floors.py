@@ -95,7 +95,7 @@ def test_status_loads_only_what_a_table_of_timed_services_needs() -> None:
     for module, targets in found.items():
         assert not targets & {"ctypes", "shutil", "yaml", "pydantic", "zoneinfo"}, module
     unneeded = {"vcsctl.domain.daemon", "vcsctl.store.daemons", "vcsctl.store.state", "vcsctl.store.mounts"}
-    unneeded |= {"vcsctl.domain.holder", "vcsctl.domain.reservations"}
+    unneeded |= {"vcsctl.domain.holder", "vcsctl.domain.outcome", "vcsctl.domain.reservations"}
     assert not found.keys() & unneeded
     assert not [module for module in found if module.startswith(("vcsctl.runners", "vcsctl.vcsd", "vcsctl.catalog"))]
     assert "vcsctl.cli.status_table" in found

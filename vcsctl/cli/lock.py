@@ -11,7 +11,8 @@ import click
 from vcsctl.cli.context import Context
 from vcsctl.cli.lock_bid import Bid, bid_for, known_groups, record_end
 from vcsctl.domain.holder import Blocked
-from vcsctl.domain.run import Claim, End, fence_variable
+from vcsctl.domain.outcome import End
+from vcsctl.domain.run import Claim, fence_variable
 from vcsctl.domain.values import parse_duration, parse_name
 from vcsctl.errors import FAILED, TRY_AGAIN, BusyError, RefusedError, UsageError
 from vcsctl.runners import foreground, linux, proc

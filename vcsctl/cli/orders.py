@@ -14,7 +14,8 @@ from vcsctl.cli.context import Context, show
 from vcsctl.cli.daemons import UP, Instance, own_daemons
 from vcsctl.cli.waiting import LOOK_S, tell
 from vcsctl.domain.daemon import DaemonState, Order
-from vcsctl.domain.run import StopRequest, parse_run_id, run_id, service_of
+from vcsctl.domain.outcome import StopRequest
+from vcsctl.domain.run import parse_run_id, run_id, service_of
 from vcsctl.domain.unit import Daemon, Unit, needs_no_share
 from vcsctl.errors import NotRunningError
 from vcsctl.runners.proc import boot_id

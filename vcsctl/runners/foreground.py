@@ -14,7 +14,7 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
-from vcsctl.domain.run import End
+from vcsctl.domain.outcome import End
 from vcsctl.domain.unit import Unit
 from vcsctl.errors import StorageError
 from vcsctl.runners import linux, proc, spawn

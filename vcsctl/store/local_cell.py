@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 
 from vcsctl.domain.history import Row
-from vcsctl.domain.run import Claim, Started, service_of
+from vcsctl.domain.outcome import Started
+from vcsctl.domain.run import Claim, service_of
 from vcsctl.store import codec, files, history, records, running, state
 from vcsctl.store.cell import Cell, make_cell
 from vcsctl.store.paths import Paths, is_part

@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from vcsctl.domain.daemon import Order
-from vcsctl.domain.run import Claim, End, Started, StopRequest
+from vcsctl.domain.outcome import End, Started, StopRequest
+from vcsctl.domain.run import Claim
 from vcsctl.errors import StorageError
 from vcsctl.store import codec, files, records
 from vcsctl.store.paths import ASIDE_SUFFIX, CLAIM, END, RESET, STARTED, STOP, TEMPORARY_PREFIX, Paths, is_part

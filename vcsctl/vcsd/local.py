@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config
-from vcsctl.domain.run import StopRequest
+from vcsctl.domain.outcome import StopRequest
 from vcsctl.domain.unit import allowed_on, from_plain, needs_no_share
 from vcsctl.errors import VcsError
 from vcsctl.places import Places
