@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vcsctl.cli.cell_nodes import why_none_can
 from vcsctl.cli.context import Context
@@ -31,8 +31,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 KINDS = (("daemon", "Daemon"), ("periodical", "Periodical"), ("fixed-time", "Fixed Time"), (NO_KIND, "Not Loaded"))
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One service as `status` shows it, in the manual's columns."""
 
     status: str
@@ -225,12 +224,12 @@ class Overview:
         return [self.line(name, row) for name, row in sorted(self.context.published.units.items())]
 
     def line(self, name: str, row: dict[str, Any]) -> Line:
-        plain: dict[str, Any] = dict(row["plain"] or {})
+        plain: dict[str, Any] = row["plain"] or {}
         notes = list[str]()
         override, changed = self.overrides.get(name), dict[str, FieldOverride]()
         if override is not None and row["plain"] is not None:
             changed, notes = self._counting(name, override)
-            plain |= {key: one.value for key, one in changed.items()}
+            plain = plain | {key: one.value for key, one in changed.items()}
         allowed = tuple(plain.get("nodes", ()))
         if allowed and not any(node.is_allowed(allowed) for node in self.context.nodes.values()):
             notes.append(f"no known node may run it (allowed: {', '.join(allowed)})")
