@@ -19,7 +19,7 @@ from vcsctl.domain.history import Row
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import Claim, Request
 from vcsctl.domain.unit import Unit, allowed_on, key_of, to_plain
-from vcsctl.store import cell, daemons, files, history, nodes, override_change, queue, running
+from vcsctl.store import cell, daemons, files, history, last_runs, nodes, override_change, queue, running
 from vcsctl.store.nodes import NodeState, NodeUnits
 from vcsctl.store.paths import Paths
 
@@ -80,7 +80,7 @@ class Files:
         row = Row(f"{key}.{fence}", key, key.partition("@")[0], outcome, cause, why, at, node, "daemon")
         row = replace(row, **more)
         history.append(self.paths, node, [row], check=False)
-        history.append_last(self.paths, node, [row])
+        last_runs.append(self.paths, node, [row])
 
     def runs(
         self,

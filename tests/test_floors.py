@@ -72,17 +72,33 @@ def test_only_runners_start_processes() -> None:
     ]
 
 
-def test_vcsd_loads_neither_yaml_nor_pydantic_nor_click() -> None:
-    known, todo, seen = modules(), ["vcsctl.vcsd.main"], set()
+def loaded_with(module: str) -> dict[str, set[str]]:
+    """What is loaded before a module's first line is reached by it: module → what that imports at its top."""
+    known, todo, found = modules(), [module], dict[str, set[str]]()
     while todo:
-        module = todo.pop()
-        if module in seen or module not in known:
-            continue
-        seen.add(module)
-        found = imports(known[module], top_only=True)
-        assert not {target.split(".")[0] for target in found} & {"yaml", "pydantic", "click"}, module
-        todo += found
-    assert "vcsctl.vcsd.loop" in seen
+        one = todo.pop()
+        if one in known and one not in found:
+            found[one] = imports(known[one], top_only=True)
+            todo += found[one]
+    return found
+
+
+def test_vcsd_loads_neither_yaml_nor_pydantic_nor_click() -> None:
+    found = loaded_with("vcsctl.vcsd.main")
+    for module, targets in found.items():
+        assert not {target.split(".")[0] for target in targets} & {"yaml", "pydantic", "click"}, module
+    assert "vcsctl.vcsd.loop" in found
+
+
+def test_status_loads_only_what_a_table_of_timed_services_needs() -> None:
+    found = loaded_with("vcsctl.cli.status")
+    for module, targets in found.items():
+        assert not targets & {"ctypes", "shutil", "yaml", "pydantic", "zoneinfo"}, module
+    unneeded = {"vcsctl.domain.daemon", "vcsctl.store.daemons", "vcsctl.store.state", "vcsctl.store.mounts"}
+    unneeded |= {"vcsctl.domain.holder", "vcsctl.domain.outcome", "vcsctl.domain.reservations"}
+    assert not found.keys() & unneeded
+    assert not [module for module in found if module.startswith(("vcsctl.runners", "vcsctl.vcsd", "vcsctl.catalog"))]
+    assert "vcsctl.cli.status_table" in found
 
 
 def test_files_are_small_and_say_what_they_are() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from vcsctl.runners import linux
+from vcsctl.runners import proc
 
 Site = Any
 HELD = "schedule: periodical\nperiod: 60\nenabled: false\ngroups: [billing]\nexec: [/bin/sleep, 1000]\n"
@@ -178,7 +178,7 @@ def test_ctrl_z_stops_the_command_but_not_who_proves_its_locks(site: Site, tmp_p
     pid = tmp_path / "pid"
     site.until(lambda: pid.exists() and pid.read_text(), "it runs")
     command = int(pid.read_text())
-    runner = linux.parent_of(command)
+    runner = proc.parent_of(command)
     assert runner not in (None, process.pid)
     os.killpg(process.pid, signal.SIGTSTP)  # as the terminal does
     site.until(lambda: stopped(command) and stopped(process.pid), "it is stopped")

@@ -23,10 +23,10 @@ from vcsctl.store.cell import read_cell
 from vcsctl.store.paths import Paths
 
 OWN_MACHINE = """
-from vcsctl.runners import linux
+from vcsctl.runners import proc
 from vcsctl.vcsd import daemon
-linux.boot_id = lambda: "boot of {name}"
-daemon.this_machine = lambda: daemon.Machine("{name}.example", "machine {name}", linux.boot_id())
+proc.boot_id = lambda: "boot of {name}"
+daemon.this_machine = lambda: daemon.Machine("{name}.example", "machine {name}", proc.boot_id())
 """
 # To be added to a node's preamble. The clocks for durations and the file server's own stay as they are.
 CLOCK_AHEAD = """

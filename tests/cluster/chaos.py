@@ -25,7 +25,8 @@ from judge import Judge
 from load import GROUPS, Load, Service
 from witness import Begun, Witness, recorded
 
-from vcsctl.domain.run import Request, StopRequest
+from vcsctl.domain.outcome import StopRequest
+from vcsctl.domain.run import Request
 from vcsctl.store import nodes, queue, running, state
 from vcsctl.store.records import Faults
 

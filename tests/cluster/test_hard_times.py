@@ -19,7 +19,7 @@ import pytest
 
 from vcsctl.cli.context import Context
 from vcsctl.cli.overview import Overview
-from vcsctl.runners import linux
+from vcsctl.runners import proc
 
 Site = Any
 # `make hard-times` does more of the same.
@@ -181,7 +181,7 @@ def test_a_full_disk_is_said_loses_nothing_and_is_over_when_there_is_room(site: 
         fill(site.root / "var/ballast")
         site.until(lambda: "no space left" in (site.root / "vcsd.log").read_text(), "vcsd says so")
         runner = json.loads((site.shared / "state/slow/1.started").read_text())["pid"]
-        site.until(lambda: not linux.children_of(runner), "the job has ended on a full disk")
+        site.until(lambda: not proc.children_of(runner), "the job has ended on a full disk")
         assert not site.history("slow")
         (site.root / "var/ballast").unlink()
         site.until(lambda: site.history("slow"), "the outcome is recorded when there is room")

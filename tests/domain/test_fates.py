@@ -13,8 +13,9 @@ from vcsctl.domain.clock_change import oddity
 from vcsctl.domain.decision import KeyView, Waiter
 from vcsctl.domain.explain import Ahead, fates, next_step
 from vcsctl.domain.history import Row
+from vcsctl.domain.outcome import End
 from vcsctl.domain.reconcile import decide
-from vcsctl.domain.run import Claim, Dropped, End
+from vcsctl.domain.run import Claim, Dropped
 from vcsctl.domain.unit import Periodical, Retries
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)

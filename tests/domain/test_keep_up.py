@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from vcsctl.domain.decision import DaemonFacts, Decision, Idle, KeyView, Recover, Start, Stop, Wait, Waiter
 from vcsctl.domain.keep_up import PAUSE, STAYS_FOR
+from vcsctl.domain.outcome import End, StopRequest
 from vcsctl.domain.reconcile import decide
-from vcsctl.domain.run import CAUSES, Claim, End, StopRequest
+from vcsctl.domain.run import CAUSES, Claim
 from vcsctl.domain.unit import (
     HEEDED_BY_THE_RUNNER,
     SEEN_BY_THE_PROCESS,

@@ -14,8 +14,9 @@ from vcsctl.domain.calendar import EveryMinutes
 from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Recover, Start, Wait, Waiter
 from vcsctl.domain.decision import Plan as ClaimPlan
 from vcsctl.domain.holder import Holder
+from vcsctl.domain.outcome import End
 from vcsctl.domain.reconcile import arrange, decide
-from vcsctl.domain.run import Claim, Dropped, End
+from vcsctl.domain.run import Claim, Dropped
 from vcsctl.domain.unit import Daemon, Periodical, Retries
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)

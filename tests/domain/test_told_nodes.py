@@ -8,17 +8,9 @@ import pytest
 
 from vcsctl.domain.decision import Plan, Start, Wait
 from vcsctl.domain.holder import Holder
-from vcsctl.domain.nodes import (
-    RESERVATION_LOOKS,
-    Entry,
-    Told,
-    all_groups,
-    clock_fault,
-    count_free_looks,
-    nodes_of,
-    reserving,
-)
+from vcsctl.domain.nodes import Told, all_groups, clock_fault, nodes_of
 from vcsctl.domain.reconcile import arrange
+from vcsctl.domain.reservations import RESERVATION_LOOKS, Entry, count_free_looks, reserving
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ANY, EACH, NOT_HERE = Told(True, False, ("g",)), Told(True, True, ("g",)), Told(False, False, ("g",))

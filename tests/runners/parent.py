@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from vcsctl.domain.run import Claim
 from vcsctl.domain.unit import Daemon, Health, Probe, Reload, to_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners import cgroups, linux
+from vcsctl.runners import cgroups, linux, proc
 from vcsctl.runners.base import Job
 from vcsctl.runners.start import start
 from vcsctl.store import locks, state
@@ -85,7 +85,7 @@ def main() -> None:
     print(runner, flush=True)
     sys.stdin.read()
     linux.kill(runner, signal.SIGKILL)
-    for pid in linux.descendants_of(os.getpid()):
+    for pid in proc.descendants_of(os.getpid()):
         linux.kill(pid, signal.SIGKILL)
     if cgroup:
         cgroups.kill(cgroup)
@@ -94,7 +94,7 @@ def main() -> None:
             os.wait()
         except ChildProcessError:
             break
-        for pid in linux.descendants_of(os.getpid()):
+        for pid in proc.descendants_of(os.getpid()):
             linux.kill(pid, signal.SIGKILL)
     if cgroup:
         cgroups.remove(cgroup)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vcsctl.domain.daemon import DaemonState
-from vcsctl.domain.run import End, StopRequest
+from vcsctl.domain.outcome import End, StopRequest
 from vcsctl.store import daemons, locks, records, state
 from vcsctl.store.paths import FOLDERS, Paths
 from vcsctl.store.records import Faults

@@ -162,6 +162,6 @@ print(Question(DaemonMachine(None), health, None, time.monotonic() + 1).answer()
 
 
 def sessions(leader: int) -> list[int]:
-    from vcsctl.runners import linux
+    from vcsctl.runners import proc
 
-    return [pid for pid in linux.descendants_of(1) if linux.session_of(pid) == leader]
+    return [pid for pid in proc.descendants_of(1) if proc.session_of(pid) == leader]

@@ -13,7 +13,7 @@ import pytest
 from rig import Rig
 
 from vcsctl.domain.daemon import DaemonState
-from vcsctl.runners import alive, linux, tellers
+from vcsctl.runners import alive, proc, tellers
 
 RUN = DaemonState("d.1", "d", "n1", "up", datetime(2026, 1, 1, tzinfo=UTC), 0)
 
@@ -24,7 +24,7 @@ def child() -> subprocess.Popen[bytes]:
 
 
 def test_a_runner_lives_only_with_the_start_time_it_told(child: subprocess.Popen[bytes]) -> None:
-    started = linux.process_started(child.pid)
+    started = proc.process_started(child.pid)
     assert started is not None
     try:
         assert alive.lives(DaemonState("d.1", "d", "n1", "up", RUN.since, child.pid, runner_started=started))
@@ -39,7 +39,7 @@ def test_a_runner_lives_only_with_the_start_time_it_told(child: subprocess.Popen
 
 def test_a_runner_tells_its_start_time(rig: Rig) -> None:
     rig.start("/bin/sleep", "1000")
-    assert rig.until_phase("up").runner_started == linux.process_started(rig.runner)
+    assert rig.until_phase("up").runner_started == proc.process_started(rig.runner)
 
 
 def test_what_a_killed_runner_left_is_swept_and_what_is_used_is_not(rig: Rig) -> None:
@@ -52,7 +52,7 @@ def test_what_a_killed_runner_left_is_swept_and_what_is_used_is_not(rig: Rig) ->
         sweep.look()
     assert {"d.1.notify", "d.1.json"} <= set(os.listdir(folder))
     rig.signal(signal.SIGKILL)
-    rig.until(lambda: linux.process_started(rig.runner) is None or is_dead(folder / "d.1.notify"), "it is dead")
+    rig.until(lambda: proc.process_started(rig.runner) is None or is_dead(folder / "d.1.notify"), "it is dead")
     for name in (".tmp.d.1.json.aabbcc", "foreign", "foreign.notify"):
         (folder / name).touch()
     sweep.look()

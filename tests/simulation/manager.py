@@ -14,7 +14,7 @@ from vcsctl.config import Config
 from vcsctl.domain.unit import Unit, to_plain
 from vcsctl.errors import RefusedError, StorageError
 from vcsctl.runners.base import Job
-from vcsctl.store import history
+from vcsctl.store import last_runs
 from vcsctl.store.cell import make_cell
 from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
@@ -113,7 +113,7 @@ class Manager:
             missing=lambda unit: None,
         )
         self.loop = self.cell.loop
-        history.compact_last(self.paths, self.node.name)
+        last_runs.compact(self.paths, self.node.name)
         self._take_over(self.cell.begin)
 
     def _turn(self) -> None:

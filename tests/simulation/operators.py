@@ -12,8 +12,9 @@ from tests.simulation.node import Node
 from tests.simulation.world import World
 from vcsctl.domain.daemon import Order
 from vcsctl.domain.effective import changed_by
+from vcsctl.domain.outcome import StopRequest
 from vcsctl.domain.override import FieldOverride, Override
-from vcsctl.domain.run import Claim, Request, StopRequest
+from vcsctl.domain.run import Claim, Request
 from vcsctl.domain.unit import Daemon
 from vcsctl.store import daemons, history, queue, running, state
 from vcsctl.store.override_change import change_override

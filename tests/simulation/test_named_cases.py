@@ -12,7 +12,8 @@ from tests.simulation.operators import Operators
 from tests.simulation.scheduler import Process
 from tests.simulation.script import LEASE_S, cell, each_minute, once
 from tests.simulation.world import NOON
-from vcsctl.domain.run import Request, StopRequest
+from vcsctl.domain.outcome import StopRequest
+from vcsctl.domain.run import Request
 from vcsctl.store import history, locks, queue, state
 
 SEEDS = range(4)

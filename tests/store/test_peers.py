@@ -9,8 +9,9 @@ import pytest
 
 from vcsctl.catalog.snapshot import CompiledUnit, Snapshot
 from vcsctl.domain import history as rows_of
+from vcsctl.domain.outcome import End, Started
 from vcsctl.domain.override import FieldOverride, Override
-from vcsctl.domain.run import CAUSES, Claim, Dropped, End, Started
+from vcsctl.domain.run import CAUSES, Claim, Dropped
 from vcsctl.store import files, nodes, state
 from vcsctl.store.cell import make_cell
 from vcsctl.store.nodes import NodeState, NodeUnits

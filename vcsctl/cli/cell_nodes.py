@@ -4,9 +4,8 @@ operators alone, so for display and for advice; prints nothing and decides nothi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from vcsctl.cli.hints import likely
 from vcsctl.cli.tables import age, listed
@@ -18,8 +17,7 @@ from vcsctl.store.paths import Paths
 from vcsctl.store.records import Stored
 
 
-@dataclass(frozen=True, slots=True)
-class CellNode:
+class CellNode(NamedTuple):
     """One known node. `beat` is None for one that published its units and has no readable heartbeat."""
 
     name: str

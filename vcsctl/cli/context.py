@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import getpass
 import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,7 +23,6 @@ from vcsctl.config import Config, load_config
 from vcsctl.domain.run import to_text
 from vcsctl.errors import FAILED, TRY_AGAIN, RefusedError, StorageError, UnknownUnitError, UsageError
 from vcsctl.places import Places, places
-from vcsctl.store import local_cell
 from vcsctl.store.cell import Cell, open_cell, read_cell
 from vcsctl.store.nodes import NodeUnits
 from vcsctl.store.paths import Paths
@@ -40,9 +37,9 @@ JSON_VERSION = 1
 _INDENTED = 1000
 
 
-@dataclass
 class Context:
-    root: str | None
+    def __init__(self, root: str | None) -> None:
+        self.root = root
 
     @cached_property
     def where(self) -> Places:
@@ -65,8 +62,8 @@ class Context:
 
     def of_this_machine(self) -> Context | None:
         """The same for this machine's own cell, which needs no shared directory; None where there is none."""
-        paths = local_cell.find(self.where.local_cell)
-        if paths is None:
+        paths = Paths(self.where.local_cell)
+        if read_cell(paths) is None:  # no daemon ever ran here without the shared directory
             return None
         own = Context(self.root)
         own.paths = paths
@@ -117,6 +114,8 @@ class Context:
 
     @cached_property
     def user(self) -> str:
+        import getpass  # here, since only who changes something is named
+
         login = os.environ.get("SUDO_USER") or getpass.getuser()
         return login if login.isprintable() else str(os.getuid())
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vcsctl.cli.daemons import Instance
 from vcsctl.cli.tables import age, listed, local, seconds
 from vcsctl.domain.run import to_text
+
+if TYPE_CHECKING:
+    from vcsctl.cli.daemons import Instance
 
 When = Callable[[datetime], str]
 LOG_LINES = 10

@@ -17,7 +17,7 @@ from vcsctl.config import Config
 from vcsctl.domain.nodes import SILENT_AFTER_BEATS, clock_fault
 from vcsctl.errors import VcsError
 from vcsctl.places import Places
-from vcsctl.runners import linux
+from vcsctl.runners import proc
 from vcsctl.runners.orphan import locks_outlive_their_opener
 from vcsctl.store import nodes
 from vcsctl.store.cell import read_cell
@@ -42,7 +42,7 @@ class Patient:
     where: Places
     config: Config
     host: str = field(default_factory=lambda: os.uname().nodename)
-    machine: str = field(default_factory=linux.machine_id)
+    machine: str = field(default_factory=proc.machine_id)
     is_there: bool = False  # as far as was seen
 
     @property

@@ -12,7 +12,7 @@ from vcsctl.cli.doctor_checks import CLOCK_WARNING_S, Patient
 from vcsctl.cli.doctor_steps import Finding, Step
 from vcsctl.domain.nodes import CLOCK_LIMIT_S
 from vcsctl.errors import StorageError, VcsError
-from vcsctl.runners import linux
+from vcsctl.runners import proc
 from vcsctl.runners.two_nodes import TRIALS, Pair, Result, run_trial
 from vcsctl.store import exchange
 from vcsctl.store.exchange import Exchange, Role
@@ -73,7 +73,7 @@ class _Side:
         return {
             "host": patient.host,
             "machine": patient.machine,
-            "boot_id": linux.boot_id(),
+            "boot_id": proc.boot_id(),
             "version": __version__,
             "mount": describe(patient.storage),
             "offset_s": offset.offset_s,

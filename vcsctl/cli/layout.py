@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vcsctl.cli.tables import printable, table
 from vcsctl.cli.terminal import columns as terminal_columns
@@ -13,8 +13,7 @@ GAP = 2
 _NOTHING = ("", "-")
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """`least`: it is not made narrower. `leaves`: the order in which columns are left out where even their least
     widths do not fit, 1 first; 0 stays. `below`: where it does not fit it stands under its row, after these words."""
 
@@ -24,16 +23,14 @@ class Column:
     below: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """`looks`: column → its meaning as `paint` knows it."""
 
     cells: Sequence[str]
-    looks: Mapping[str, str] = field(default_factory=dict)
+    looks: Mapping[str, str] = {}  # shared: nobody can write to it by this type
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(NamedTuple):
     lines: list[str]
     left_out: list[str]  # the titles of the columns that had to leave
 

@@ -11,10 +11,11 @@ import click
 from vcsctl.cli.context import Context
 from vcsctl.cli.lock_bid import Bid, bid_for, known_groups, record_end
 from vcsctl.domain.holder import Blocked
-from vcsctl.domain.run import Claim, End, fence_variable
+from vcsctl.domain.outcome import End
+from vcsctl.domain.run import Claim, fence_variable
 from vcsctl.domain.values import parse_duration, parse_name
 from vcsctl.errors import FAILED, TRY_AGAIN, BusyError, RefusedError, UsageError
-from vcsctl.runners import foreground, linux
+from vcsctl.runners import foreground, linux, proc
 from vcsctl.runners.base import Job
 from vcsctl.runners.foreground import Caller, Signals
 from vcsctl.store import records
@@ -140,7 +141,7 @@ def _hold(
             return 128 + grant
         try:
             claim, fences = bid.claim(caller.argv[0], grant)
-            job = Job(context.paths, claim, _unit(claim), grant, fences, "", linux.boot_id(), fence_s, None)
+            job = Job(context.paths, claim, _unit(claim), grant, fences, "", proc.boot_id(), fence_s, None)
             code = _run(job, caller, signals)
         finally:
             grant.unlock()

@@ -19,12 +19,13 @@ from vcsctl.cli.cell_nodes import read_nodes
 from vcsctl.config import Config
 from vcsctl.domain.decision import Plan, Start, Wait
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
-from vcsctl.domain.nodes import Entry, count_free_looks, reserving
+from vcsctl.domain.outcome import End
 from vcsctl.domain.reconcile import arrange
-from vcsctl.domain.run import LOCK, Claim, End, Request, is_lock, lock_key, service_of
+from vcsctl.domain.reservations import Entry, count_free_looks, reserving
+from vcsctl.domain.run import LOCK, Claim, Request, is_lock, lock_key, service_of
 from vcsctl.domain.unit import Periodical, to_plain
 from vcsctl.errors import StorageError
-from vcsctl.runners.linux import boot_id
+from vcsctl.runners.proc import boot_id
 from vcsctl.store import locks, queue, running, state
 from vcsctl.store.locks import Grant, HeldLock
 from vcsctl.store.paths import Paths

@@ -14,12 +14,13 @@ from vcsctl.cli.context import Context, show
 from vcsctl.cli.daemons import UP, Instance, own_daemons
 from vcsctl.cli.waiting import LOOK_S, tell
 from vcsctl.domain.daemon import DaemonState, Order
-from vcsctl.domain.run import StopRequest, parse_run_id, run_id, service_of
+from vcsctl.domain.outcome import StopRequest
+from vcsctl.domain.run import parse_run_id, run_id, service_of
 from vcsctl.domain.unit import Daemon, Unit, needs_no_share
 from vcsctl.errors import NotRunningError
-from vcsctl.runners.linux import boot_id
+from vcsctl.runners.proc import boot_id
 from vcsctl.runners.supervise import nudge
-from vcsctl.store import daemons, history, state
+from vcsctl.store import daemons, last_runs, state
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import Faults
 from vcsctl.vcsd.control import ask
@@ -124,7 +125,7 @@ def _newest_end(context: Context, unit: Daemon, one: Instance) -> tuple[int, str
     only what its node has put into the history."""
     paths = cell_of(context, unit, one.node)
     if paths is None:
-        row = history.read_last(context.paths).get(one.key)
+        row = last_runs.read(context.paths).get(one.key)
         run = parse_run_id(row.id) if row else None
         return (run[1], row.why) if run and row else (0, "")
     found = state.read_key(paths, one.key, Faults())

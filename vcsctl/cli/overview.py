@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vcsctl.cli.cell_nodes import why_none_can
 from vcsctl.cli.context import Context
-from vcsctl.cli.daemons import Daemons
 from vcsctl.cli.tables import local, value_text
 from vcsctl.domain.history import Row
-from vcsctl.domain.holder import Holder, reservations, reserver, waits_for_group, waits_for_reserved
-from vcsctl.domain.nodes import Entry
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import LOCK, Claim, is_lock, service_of
 from vcsctl.errors import RefusedError
-from vcsctl.store import history, running
+from vcsctl.store import last_runs, running
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
 from vcsctl.store.queue import Pending, QueueReader
 from vcsctl.store.records import Faults, Stored
 
 if TYPE_CHECKING:
+    from vcsctl.cli.daemons import Daemons
     from vcsctl.domain.calendar import Schedule
+    from vcsctl.domain.reservations import Entry
 
 NO_KIND = "none"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 KINDS = (("daemon", "Daemon"), ("periodical", "Periodical"), ("fixed-time", "Fixed Time"), (NO_KIND, "Not Loaded"))
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One service as `status` shows it, in the manual's columns."""
 
     status: str
@@ -76,6 +74,8 @@ class Overview:
 
     @cached_property
     def daemons(self) -> Daemons:
+        from vcsctl.cli.daemons import Daemons  # here: not every table has a daemon, and what tells of them is much
+
         return Daemons(self)
 
     @cached_property
@@ -96,6 +96,8 @@ class Overview:
 
     def waits_for(self, key: str) -> str:
         """The sentence of vcsd's log, from the same facts."""
+        from vcsctl.domain.holder import Holder, waits_for_group  # here, as below: mostly nothing waits
+
         if key in self.running:
             return f"its own run {self.running[key].value.run_id} is not over"
         for group in self.groups_of(key):
@@ -113,6 +115,8 @@ class Overview:
 
     def _reserved(self, key: str) -> str:
         """For whom one of its groups is kept; empty when none is."""
+        from vcsctl.domain.holder import reserver, waits_for_reserved
+
         found = self.reservation_before(key)
         return waits_for_reserved(found[0], reserver(found[1].key, found[1].place)).why if found else ""
 
@@ -131,6 +135,8 @@ class Overview:
     @cached_property
     def _reservations(self) -> dict[str, Entry]:
         """By vcsd's rule, of what some node can take up: looked through once, for all that waits."""
+        from vcsctl.domain.reservations import Entry, reservations
+
         able = [one.key for one in self.queue if not self._nobody_for(one.key)]
         entries = [Entry(key, self._place(key), self.groups_of(key)) for key in able]
         return reservations(entries, datetime.now(UTC), timedelta(seconds=self.context.config.fair_after))
@@ -185,7 +191,7 @@ class Overview:
 
     @cached_property
     def last_of_key(self) -> dict[str, Row]:
-        return history.read_last(self.paths)
+        return last_runs.read(self.paths)
 
     @cached_property
     def last(self) -> dict[str, Row]:
@@ -218,12 +224,12 @@ class Overview:
         return [self.line(name, row) for name, row in sorted(self.context.published.units.items())]
 
     def line(self, name: str, row: dict[str, Any]) -> Line:
-        plain: dict[str, Any] = dict(row["plain"] or {})
+        plain: dict[str, Any] = row["plain"] or {}
         notes = list[str]()
         override, changed = self.overrides.get(name), dict[str, FieldOverride]()
         if override is not None and row["plain"] is not None:
             changed, notes = self._counting(name, override)
-            plain |= {key: one.value for key, one in changed.items()}
+            plain = plain | {key: one.value for key, one in changed.items()}
         allowed = tuple(plain.get("nodes", ()))
         if allowed and not any(node.is_allowed(allowed) for node in self.context.nodes.values()):
             notes.append(f"no known node may run it (allowed: {', '.join(allowed)})")

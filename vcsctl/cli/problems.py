@@ -5,12 +5,15 @@ from __future__ import annotations
 import _socket  # what `socket` adds to it takes a tenth of the time that `status` has
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from vcsctl.cli import daemon_view
 from vcsctl.cli.context import Context
-from vcsctl.cli.daemons import Instance
 from vcsctl.cli.overview import Line, Overview, override_text
 from vcsctl.cli.tables import listed
+
+if TYPE_CHECKING:
+    from vcsctl.cli.daemons import Instance
 
 
 def problems(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import sys
 from dataclasses import dataclass
 from typing import TextIO
 
 from vcsctl.cli.child import close_all_but
+from vcsctl.cli.terminal import size
 
 _CHUNK = 1 << 16
 
@@ -79,7 +79,7 @@ def _let_go(pipes: dict[TextIO, int], has_asked: int) -> None:
     """Puts the pipes in the place of the streams, and closes all else. To a terminal it prints as to a terminal."""
     for stream, pipe in pipes.items():
         if stream.isatty():
-            os.environ["COLUMNS"], os.environ["LINES"] = map(str, shutil.get_terminal_size())
+            os.environ["COLUMNS"], os.environ["LINES"] = map(str, size())
             stream.isatty = lambda: True  # type: ignore[method-assign]
         os.dup2(pipe, stream.fileno())
     close_all_but((has_asked, *(stream.fileno() for stream in pipes)))

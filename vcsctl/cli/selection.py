@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
 
-from vcsctl.cli.daemons import Instance
 from vcsctl.cli.hints import is_glob, likely
 from vcsctl.cli.overview import Line, Overview
 from vcsctl.errors import UnknownUnitError
 
+if TYPE_CHECKING:
+    from vcsctl.cli.daemons import Instance
+
 _ENDED_BADLY = ("failed", "timeout", "lost")
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Of `failed`, `queued` and `running` any is enough; all else narrows."""
 
     names: tuple[str, ...] = ()

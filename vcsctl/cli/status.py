@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vcsctl.cli import daemon_view
 from vcsctl.cli.context import Context, in_time, show, show_json
-from vcsctl.cli.daemons import Instance, own_daemons
 from vcsctl.cli.lock_view import lock_lines, plain_locks
 from vcsctl.cli.overview import Line, Overview
 from vcsctl.cli.problems import overrides, problems
 from vcsctl.cli.selection import Selection, chosen_names, is_chosen
 from vcsctl.cli.status_table import first_lines, summary, table_lines
 from vcsctl.cli.terminal import columns
-from vcsctl.domain.run import service_of
 from vcsctl.errors import UsageError
-from vcsctl.runners.leftovers import log_path_of_daemon
+
+if TYPE_CHECKING:
+    from vcsctl.cli.daemons import Instance
 
 
 @click.command()
@@ -90,6 +89,12 @@ def _status(context: Context, selection: Selection, output: str, *, frame: bool)
         show("\n".join(texts))  # at once: each call writes
 
 
+def _of_this_machine(context: Context, selection: Selection, output: str) -> None:
+    from vcsctl.cli.this_machine import show_daemons  # here, since most calls get their answer
+
+    show_daemons(context, selection, output)
+
+
 def _show_json(
     overview: Overview,
     lines: Sequence[Line],
@@ -106,35 +111,6 @@ def _show_json(
     else:
         beside = {"locks": plain_locks(overview)}
     show_json("services", services, problems=wrong, **beside)
-
-
-def _of_this_machine(context: Context, selection: Selection, output: str) -> None:
-    """While the shared directory cannot be read: what the runners of this machine tell of their daemons."""
-    told = [one for one in own_daemons(context).values() if selection.names_it(service_of(one.key))]
-    found = [Instance(one.key, one.node, one.phase, one.since, "", one) for one in told]
-    found += [one for one in _at_rest_here(context, selection) if one.key not in {one.key for one in told}]
-    found.sort(key=lambda one: one.key)
-    if output == "json":
-        show_json("instances", [daemon_view.plain(one) for one in found])
-        return
-    if found:
-        show("daemons of this machine, as their runners tell:")
-    for one in found:
-        log = log_path_of_daemon(context.config.log_dir, one.key) if selection.only else ""
-        for text in daemon_view.details(one, log):
-            show(f"  {text}")
-
-
-def _at_rest_here(context: Context, selection: Selection) -> Iterator[Instance]:
-    """Daemons that need no shared directory and do not run: of these this machine's own cell tells."""
-    own = context.of_this_machine()
-    if own is None:
-        return
-    overview = Overview(own)
-    for name, row in sorted(own.published.units.items()):
-        if selection.names_it(name):
-            line = overview.line(name, row)
-            yield from (one for one in overview.daemons.of(line) if one.node == context.config.node)
 
 
 COMMANDS: dict[str, click.Command] = {"status": status}

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from vcsctl.cli import daemon_view
-from vcsctl.cli.daemons import Instance
 from vcsctl.cli.layout import Column, Row, cut_line, faint, shown_table, too_narrow, wrapped
 from vcsctl.cli.overview import KINDS, Line, Overview
 from vcsctl.cli.selection import failed_on, meaning, running_on
 from vcsctl.cli.tables import ago, listed, local, readable, seconds, short
 from vcsctl.cli.terminal import columns, mark, paint
 
-Daemons = Mapping[str, Sequence[Instance]]
+if TYPE_CHECKING:
+    from vcsctl.cli.daemons import Instance
+
+    Daemons = Mapping[str, Sequence[Instance]]
+
 # On a terminal; through a pipe all are said.
 _MOST_PROBLEMS, _MOST_OVERRIDES = 10, 5
 _LOOKS = {"ok": "good", "failed": "bad", "timeout": "bad", "lost": "bad"}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vcsctl.domain.calendar import Schedule
-from vcsctl.domain.run import Claim, Dropped, End, StopRequest, Trigger
+from vcsctl.domain.outcome import End, StopRequest
+from vcsctl.domain.run import Claim, Dropped, Trigger
 from vcsctl.domain.unit import Unit
 
 

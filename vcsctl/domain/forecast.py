@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait
 from vcsctl.domain.holder import Holder
 from vcsctl.domain.keep_up import is_daemons
+from vcsctl.domain.outcome import End
 from vcsctl.domain.reconcile import arrange, decide, due_slots, start_limit
-from vcsctl.domain.run import Claim, End, service_of
+from vcsctl.domain.run import Claim, service_of
 from vcsctl.domain.unit import Daemon, FixedTime, Periodical, TimedUnit, Unit, schedule_of
 
 _TICK = datetime.resolution

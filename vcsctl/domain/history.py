@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from vcsctl.domain.run import CAUSES, Cause, Claim, Dropped, End, Outcome, Trigger
+from vcsctl.domain.run import CAUSES, Cause, Claim, Dropped, Outcome, Trigger
+
+if TYPE_CHECKING:
+    from vcsctl.domain.outcome import End
 
 _UNKNOWN = Cause("failed", "runner")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from vcsctl.domain.nodes import Entry
 from vcsctl.domain.run import to_text
 
 
@@ -50,12 +48,3 @@ def reserver(key: str, place: datetime) -> Holder:
 
 def waits_for_reserved(group: str, by: Holder) -> Blocked:
     return Blocked(f"waits for group {group}, reserved for {by}")
-
-
-def reservations(entries: Iterable[Entry], now: datetime, fair_after: timedelta) -> dict[str, Entry]:
-    """Group → the oldest entry for which it is kept."""
-    found: dict[str, Entry] = {}
-    for entry in sorted(entries, key=lambda entry: (entry.place, entry.key)):
-        if now - entry.place > fair_after:
-            found |= {group: entry for group in entry.groups if group not in found}
-    return found

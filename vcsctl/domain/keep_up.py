@@ -10,7 +10,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from vcsctl.domain.decision import Decision, Idle, KeyView, Plan, Recover, Start, Stop
-from vcsctl.domain.run import Claim, End
+from vcsctl.domain.outcome import End
+from vcsctl.domain.run import Claim
 from vcsctl.domain.unit import Daemon, from_plain, seen_changes
 
 # Whoever was stopped by hand, or whose `restart` says so, stays down after these.

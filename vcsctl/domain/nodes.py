@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from vcsctl.domain.run import service_of
 
@@ -16,8 +15,6 @@ from vcsctl.domain.run import service_of
 SILENT_AFTER_BEATS = 3
 # A clock further off the file server's than this claims nothing: slots would start much too early or late.
 CLOCK_LIMIT_S = 10.0
-# So many looks at free groups without a start, and an entry's reservation lapses: nobody seems to come for it.
-RESERVATION_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +54,3 @@ def clock_fault(node: str, offset_s: float | None, doubt_s: float) -> str:
         return ""
     how = "ahead of" if offset_s > 0 else "behind"
     return f"the clock of node {node} is {abs(offset_s):.0f} s {how} the file server's: it claims nothing; set it right"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A pending entry that only other nodes can start, one of which says that it can."""
-
-    key: str
-    place: datetime
-    groups: tuple[str, ...]
-
-
-def count_free_looks(before: Mapping[str, int], entries: Iterable[Entry], busy: frozenset[str]) -> dict[str, int]:
-    """KEY → how many looks in a row found all groups of its entry free, and it the first in line for them.
-
-    `busy` are the groups that runs hold. Between two runs a group is free for a moment: of those further back it tells
-    nothing.
-    """
-    looks, spoken_for = dict[str, int](), set[str]()
-    for entry in sorted(entries, key=lambda entry: (entry.place, entry.key)):
-        looks[entry.key] = before.get(entry.key, 0)
-        if busy & set(entry.groups):
-            looks[entry.key] = 0
-        elif not spoken_for & set(entry.groups):
-            looks[entry.key] += 1
-        if looks[entry.key] <= RESERVATION_LOOKS:
-            spoken_for.update(entry.groups)
-    return looks
-
-
-def reserving(entries: Iterable[Entry], free_looks: Mapping[str, int]) -> list[Entry]:
-    """The entries whose reservations have not lapsed."""
-    return [entry for entry in entries if free_looks.get(entry.key, 0) <= RESERVATION_LOOKS]

@@ -14,7 +14,7 @@ from vcsctl.domain.calendar import Schedule, count_between, next_slot, previous_
 from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait, Waiter
 from vcsctl.domain.holder import Blocked, Holder, reserver, waits_for_group, waits_for_reserved
 from vcsctl.domain.keep_up import is_daemons, keep_up
-from vcsctl.domain.nodes import Entry
+from vcsctl.domain.reservations import Entry
 from vcsctl.domain.run import CAUSES, Claim, Dropped, Trigger, to_text, too_late
 from vcsctl.domain.unit import Daemon, FixedTime, TimedUnit, Unit
 

@@ -1,4 +1,4 @@
-"""What a run leaves on record: claim, start, outcome, and the closed table of causes. Values only.
+"""What is on record before a run starts: request, slots, claim; and the closed table of causes. Values only.
 
 A claim is immutable. One with a `unit` starts a run; one without only disposes of slots and requests
 that will not run, so that each of them still ends in a recorded outcome.
@@ -7,9 +7,9 @@ that will not run, so that each of them still ends in a recorded outcome.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Outcome = Literal["ok", "failed", "timeout", "stopped", "lost", "missed", "skipped"]
 Trigger = Literal["schedule", "manual", "late", "retry", "daemon", "none"]
@@ -19,8 +19,7 @@ Writer = Literal["runner", "successor", "claim"]
 LOCK = "lock"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Why something ended as it did; `writer` is who puts it on record."""
 
     outcome: Outcome
@@ -110,56 +109,6 @@ class Claim:
         """How many slots were missed before this one (VCS_MISSED)."""
         known = (row for row in self.dropped if row.cause in CAUSES)  # one may be of another version
         return sum(row.count for row in known if CAUSES[row.cause].outcome == "missed" and row.first)
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Written before the command is executed; names the runner so that a new vcsd can find it."""
-
-    pid: int
-    pid_started: int
-    boot_id: str
-    at: datetime
-    log: str
-    fences: dict[str, int] = field(default_factory=dict)
-    cgroup: str | None = None  # another vcsd, started otherwise, would look for it elsewhere
-    node: str = ""  # where it runs: not where it was claimed, if that node died in between
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The one outcome of a run; `state/KEY/FENCE.end.json`. Durations in seconds."""
-
-    cause: str
-    why: str
-    node: str
-    at: datetime
-    started_at: datetime | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    duration_s: float | None = None
-    cpu_s: float | None = None
-    peak_memory_kib: int | None = None
-    queue_wait_s: float | None = None
-
-    @property
-    def outcome(self) -> Outcome:
-        # A later version may know more causes; what it wrote must not end this one.
-        return CAUSES[self.cause].outcome if self.cause in CAUSES else "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class StopRequest:
-    """The wish that a run end, of an operator or of vcsd itself; `state/KEY/FENCE.stop`."""
-
-    by: str
-    node: str
-    reason: str = ""
-    cause: str = "stop-requested"
-
-    @property
-    def why(self) -> str:
-        return f"stopped by {self.by} on {self.node}" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vcsctl.runners import linux
+from vcsctl.runners import proc
 
 if TYPE_CHECKING:
     from vcsctl.domain.daemon import DaemonState
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 def lives(state: DaemonState) -> bool:
     """Whether the runner that told this does: its pid alone may have become another's."""
-    started = linux.process_started(state.runner)
+    started = proc.process_started(state.runner)
     return started is not None and state.runner_started in (0, started)  # 0: as runners of a former version told

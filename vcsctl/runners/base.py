@@ -14,7 +14,8 @@ from datetime import datetime
 
 from vcsctl import steps
 from vcsctl.domain import fencing
-from vcsctl.domain.run import Claim, End, Started, StopRequest, fence_variable, to_text
+from vcsctl.domain.outcome import End, Started, StopRequest
+from vcsctl.domain.run import Claim, fence_variable, to_text
 from vcsctl.domain.unit import Unit, stops_on_storage_loss
 from vcsctl.errors import StorageError
 from vcsctl.runners.machine import Machine

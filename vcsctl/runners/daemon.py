@@ -14,8 +14,10 @@ from datetime import timedelta
 
 from vcsctl import steps
 from vcsctl.domain import fencing
-from vcsctl.domain.daemon import DaemonState, Exit, GiveUp, Phase, Restart, after_exit, exits_that_count
-from vcsctl.domain.run import End, StopRequest, to_text
+from vcsctl.domain.daemon import DaemonState, Phase
+from vcsctl.domain.outcome import End, StopRequest
+from vcsctl.domain.restarts import Exit, GiveUp, Restart, after_exit, exits_that_count
+from vcsctl.domain.run import to_text
 from vcsctl.domain.unit import Daemon, Health, Probe
 from vcsctl.errors import StorageError
 from vcsctl.runners import base, spawn

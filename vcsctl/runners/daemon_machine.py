@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vcsctl.runners import cgroups, linux, spawn
+from vcsctl.runners import cgroups, linux, proc, spawn
 from vcsctl.runners.daemon_log import DaemonLog
 from vcsctl.runners.machine import Machine
 from vcsctl.runners.notify import Listener, Message
@@ -78,7 +78,7 @@ class DaemonMachine(Machine):
         """Another process of the daemon is the main one from now on; False when it is none of the daemon's."""
         if pid == self._command:
             return True
-        if not linux.descends_from(pid, os.getpid()):
+        if not proc.descends_from(pid, os.getpid()):
             return False
         try:
             foreign = os.pidfd_open(pid)
@@ -125,7 +125,7 @@ class DaemonMachine(Machine):
             signal.pidfd_send_signal(self._foreign, number)  # collected by its parent, its pid may be another's
 
     def signal_everything(self, number: int) -> None:
-        members = cgroups.members(self.cgroup) if self.cgroup else linux.descendants_of(os.getpid())
+        members = cgroups.members(self.cgroup) if self.cgroup else proc.descendants_of(os.getpid())
         for pid in members:
             if pid not in self._helpers:
                 linux.kill(pid, number)
@@ -133,7 +133,7 @@ class DaemonMachine(Machine):
     def kill_everything(self) -> None:
         if self.cgroup:
             cgroups.kill(self.cgroup)
-        for pid in linux.descendants_of(os.getpid()):
+        for pid in proc.descendants_of(os.getpid()):
             linux.kill(pid, signal.SIGKILL)
 
     # Helpers.
@@ -146,8 +146,8 @@ class DaemonMachine(Machine):
 
     def end_helper(self, helper: Helper) -> None:
         """KILL to what is left of a helper: its session, and what it started that left its session."""
-        left = set(linux.descendants_of(helper.pid)) if helper.status is None else set()
-        left |= {pid for pid in linux.descendants_of(os.getpid()) if linux.session_of(pid) == helper.pid}
+        left = set(proc.descendants_of(helper.pid)) if helper.status is None else set()
+        left |= {pid for pid in proc.descendants_of(os.getpid()) if proc.session_of(pid) == helper.pid}
         for pid in left:
             linux.kill(pid, signal.SIGKILL)
 

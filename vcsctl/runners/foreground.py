@@ -14,10 +14,10 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
-from vcsctl.domain.run import End
+from vcsctl.domain.outcome import End
 from vcsctl.domain.unit import Unit
 from vcsctl.errors import StorageError
-from vcsctl.runners import linux, spawn
+from vcsctl.runners import linux, proc, spawn
 from vcsctl.runners.base import Job
 from vcsctl.runners.machine import Machine
 from vcsctl.runners.oneshot import Runner
@@ -104,7 +104,7 @@ class Foreground(Machine):
 
 
 def _descendants(ancestor: int) -> list[int]:
-    children = linux.children_of(ancestor)
+    children = proc.children_of(ancestor)
     return [*children, *(pid for child in children for pid in _descendants(child))]
 
 
@@ -149,7 +149,7 @@ def read_end(reader: int) -> End | None:
 def end_leftovers() -> None:
     """Kills what a killed runner left to us, until nothing is left."""
     while True:
-        for pid in linux.children_of(os.getpid()):
+        for pid in proc.children_of(os.getpid()):
             linux.kill(pid, signal.SIGKILL)
         try:
             os.waitpid(-1, 0)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection
 
 from vcsctl.domain.run import parse_run_id, service_of
-from vcsctl.runners import cgroups, linux
+from vcsctl.runners import cgroups, proc
 from vcsctl.store import running
 from vcsctl.store.paths import Paths
 
@@ -44,7 +44,7 @@ def end_leftovers(paths: Paths, base: str, log_dir: str, live: Collection[str]) 
 def _has_runner(path: str, logs: tuple[str, ...]) -> bool:
     """Whether the run's runner lives: one that may go on without its locks still sees to its command."""
     members = set(cgroups.members(path))
-    parents = {linux.parent_of(pid) for pid in members} - members
+    parents = {proc.parent_of(pid) for pid in members} - members
     return any(parent is not None and _writes(parent, logs) for parent in parents)
 
 

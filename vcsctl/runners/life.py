@@ -10,7 +10,7 @@ import signal
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from vcsctl.domain.daemon import Exit
+from vcsctl.domain.restarts import Exit
 from vcsctl.domain.unit import Daemon, Health, Probe
 from vcsctl.runners import linux
 from vcsctl.runners.daemon_machine import DaemonMachine

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from vcsctl.domain.unit import Unit
-from vcsctl.runners import cgroups, linux, spawn
+from vcsctl.runners import cgroups, linux, proc, spawn
 
 
 def boottime() -> float:
@@ -69,7 +69,7 @@ class Machine:
 
     def identity(self) -> tuple[int, int]:
         """The runner's own pid and start time."""
-        return os.getpid(), linux.process_started(os.getpid()) or 0
+        return os.getpid(), proc.process_started(os.getpid()) or 0
 
     def prepare(self, unit: Unit, variables: dict[str, str], inherited: tuple[int, ...]) -> spawn.Command:
         return spawn.prepare(unit, variables, inherited, self.cgroup)
@@ -108,7 +108,7 @@ class Machine:
             cgroups.kill(self.cgroup)
             return
         linux.kill_session(self._command, signal.SIGKILL)
-        for pid in linux.children_of(os.getpid()):
+        for pid in proc.children_of(os.getpid()):
             linux.kill(pid, signal.SIGKILL)
 
     def clean_up(self) -> None:

@@ -13,7 +13,7 @@ import stat
 import struct
 from dataclasses import dataclass
 
-from vcsctl.runners import linux
+from vcsctl.runners import proc
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _LONGEST = 4096
@@ -104,7 +104,7 @@ class Listener:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     pid = _CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0]
             if pid not in own:
-                own[pid] = linux.descends_from(pid, os.getpid())
+                own[pid] = proc.descends_from(pid, os.getpid())
             messages.append(Message(pid, own[pid], parse(data)))
         return messages
 

@@ -11,7 +11,7 @@ import signal
 
 from vcsctl import steps
 from vcsctl.domain import fencing
-from vcsctl.domain.run import End
+from vcsctl.domain.outcome import End
 from vcsctl.domain.unit import TimedUnit
 from vcsctl.runners import linux, spawn
 from vcsctl.runners.base import LOOK_AGAIN_S, BaseRunner, Job, kill_pause_s

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from vcsctl.domain.run import StopRequest
+from vcsctl.domain.outcome import StopRequest
 from vcsctl.errors import NoSpaceError, StorageError
 from vcsctl.runners.machine import Machine
 from vcsctl.store.locks import Grant

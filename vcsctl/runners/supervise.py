@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vcsctl.domain.run import Claim
-from vcsctl.runners import cgroups, linux
+from vcsctl.runners import cgroups, linux, proc
 from vcsctl.store.locks import Grant
 
 LOG_FAULT = 128  # the exit code of a runner that cannot open its log, the errno added to it
@@ -133,7 +133,7 @@ class Runs:
             cgroups.kill(run.cgroup)
             return False
         runners = {other.pid for other in self.by_key.values() if not other.gone}
-        if orphans := set(linux.children_of(os.getpid())) - runners - self.helpers:
+        if orphans := set(proc.children_of(os.getpid())) - runners - self.helpers:
             orphans -= self._spared()
         for pid in orphans:
             linux.kill(pid, signal.SIGKILL)
@@ -147,13 +147,13 @@ class Runs:
 
 def open_runner(pid: int, started_ticks: int) -> int | None:
     """A pidfd of exactly that process, or None when it is gone."""
-    if linux.process_started(pid) != started_ticks:
+    if proc.process_started(pid) != started_ticks:
         return None
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return None
-    if linux.process_started(pid) != started_ticks:
+    if proc.process_started(pid) != started_ticks:
         os.close(descriptor)
         return None
     return descriptor

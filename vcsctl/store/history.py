@@ -1,8 +1,4 @@
-"""History on the shared directory: one file per service, month and node, appended by that node's vcsd alone.
-
-Beside it each node keeps an index of the last outcome of each KEY, so that `status` need not open a file per
-service. The index is derived: losing it loses nothing.
-"""
+"""History on the shared directory: one file per service, month and node, appended by that node's vcsd alone."""
 
 from __future__ import annotations
 
@@ -149,16 +145,7 @@ def _unwritten(paths: Paths, keys: Iterable[str]) -> list[Row]:
 
 def _rows_of(path: str) -> Iterator[Row]:
     """Newest first."""
-    return _decoded(records.lines_backwards(path))
-
-
-def _decoded(lines: Iterable[bytes]) -> Iterator[Row]:
-    """A line that is torn or foreign is skipped."""
-    for line in lines:
-        try:
-            yield codec.decode(Row, line)
-        except codec.BadRecordError:
-            continue
+    return records.decoded(Row, records.lines_backwards(path))
 
 
 def read_on(path: str, begin: int, most: int) -> tuple[list[Row], int]:
@@ -173,27 +160,4 @@ def read_on(path: str, begin: int, most: int) -> tuple[list[Row], int]:
         except FileNotFoundError:
             return [], begin
     whole = text[: text.rfind(b"\n") + 1]
-    return list(_decoded(whole.splitlines())), begin + len(whole)
-
-
-def append_last(paths: Paths, node: str, runs: Iterable[Row]) -> None:
-    records.append_line(paths.node_runs(node), b"".join(codec.encode(row) for row in runs))
-
-
-def read_last(paths: Paths) -> dict[str, Row]:
-    """The last run of each KEY, by the indexes of all nodes."""
-    last: dict[str, Row] = {}
-    for name in files.names(paths.nodes):
-        if name.endswith(".runs.jsonl"):
-            for row in _decoded(records.all_lines_backwards(f"{paths.nodes}/{name}")):
-                if row.key not in last or row.at > last[row.key].at:
-                    last[row.key] = row
-    return last
-
-
-def compact_last(paths: Paths, node: str) -> None:
-    """Rewrites this node's index with one line per KEY."""
-    own: dict[str, Row] = {}
-    for row in _rows_of(paths.node_runs(node)):
-        own.setdefault(row.key, row)
-    files.replace(paths.node_runs(node), b"".join(codec.encode(row) for row in own.values()))
+    return list(records.decoded(Row, whole.splitlines())), begin + len(whole)

@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator
 
 from vcsctl.domain.history import Row
-from vcsctl.domain.run import Claim, Started, service_of
+from vcsctl.domain.outcome import Started
+from vcsctl.domain.run import Claim, service_of
 from vcsctl.store import codec, files, history, records, running, state
-from vcsctl.store.cell import Cell, make_cell, read_cell
+from vcsctl.store.cell import Cell, make_cell
 from vcsctl.store.paths import Paths, is_part
 from vcsctl.store.records import Faults
 from vcsctl.store.running import RunningReader
@@ -24,12 +25,6 @@ MOST_COPIED_BYTES = 1 << 17  # at one look: some three hundred outcomes
 def enter(root: str) -> Cell:
     """Made where there is none: an empty directory here is a new machine, not a share that is away."""
     return make_cell(Paths(root))
-
-
-def find(root: str) -> Paths | None:
-    """For commands on the machine itself; None where no daemon ever ran without the shared directory."""
-    paths = Paths(root)
-    return paths if read_cell(paths) is not None else None
 
 
 def has_records(root: str) -> bool:

@@ -32,6 +32,8 @@ def _part(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
+    """The names below one root: the shared directory, or a cell of this machine alone."""
+
     root: str
 
     @property

@@ -6,10 +6,9 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from vcsctl.errors import ForeignFileError, Problem, StorageError
 from vcsctl.store import codec, files
@@ -19,8 +18,7 @@ from vcsctl.store.paths import ASIDE_SUFFIX
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored(Generic[T]):
+class Stored(NamedTuple, Generic[T]):
     """A record and the file server's moment of its writing."""
 
     value: T
@@ -129,6 +127,15 @@ def all_lines_backwards(path: str) -> list[bytes]:
     """The same of a file that its node may replace meanwhile."""
     with files.named_faults("read", path):
         return again_where_stale(lambda: list(_lines_backwards(path)))
+
+
+def decoded(cls: type[T], lines: Iterable[bytes]) -> Iterator[T]:
+    """A line that is torn or foreign is skipped."""
+    for line in lines:
+        try:
+            yield codec.decode(cls, line)
+        except codec.BadRecordError:
+            continue
 
 
 def _lines_backwards(path: str, block: int = 1 << 16) -> Iterator[bytes]:

@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from vcsctl.domain.daemon import Order
-from vcsctl.domain.run import Claim, End, Started, StopRequest
+from vcsctl.domain.outcome import End, Started, StopRequest
+from vcsctl.domain.run import Claim
 from vcsctl.errors import StorageError
 from vcsctl.store import codec, files, records
 from vcsctl.store.paths import ASIDE_SUFFIX, CLAIM, END, RESET, STARTED, STOP, TEMPORARY_PREFIX, Paths, is_part
@@ -147,7 +148,7 @@ class StateReader:
             if not claim.value.is_run or end is not None:
                 started = self._record(Started, folder, f"{number}{STARTED}", listing)
                 if started is not None and started.value.node:  # not where it was claimed, if that node died in between
-                    claim = replace(claim, value=replace(claim.value, node=started.value.node))
+                    claim = Stored(replace(claim.value, node=started.value.node), claim.at)
                 found.append((claim, end))
             elif not any(later.value.is_run for later, _ in found):
                 found.clear()  # what follows an unfinished run waits for it

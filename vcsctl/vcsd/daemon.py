@@ -15,13 +15,14 @@ from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config
 from vcsctl.errors import RefusedError, StorageError, VcsError
 from vcsctl.places import Places
-from vcsctl.runners import cgroups, compiler, linux, spawn
+from vcsctl.runners import cgroups, compiler, linux, proc, spawn
 from vcsctl.runners.going_down import machine_goes_down
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.start import start
 from vcsctl.runners.supervise import Runs, nudge
-from vcsctl.store import history
-from vcsctl.store.cell import Cell, enter_cell
+from vcsctl.store import last_runs
+from vcsctl.store.cell import Cell
+from vcsctl.store.cell_entry import enter_cell
 from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
 from vcsctl.store.selftest import prove_storage
@@ -93,7 +94,7 @@ class Daemon:
             self.clocks,
             self.keeper.look,
         )
-        history.compact_last(self.paths, self.config.node)
+        last_runs.compact(self.paths, self.config.node)
         self.control = Control(self.where.socket, self.poller, self._answer)
         self.node.begin(self._compiled())
         hourly = (self._prove_storage_again, self.node.expire_overrides)
@@ -301,7 +302,7 @@ class Daemon:
                 self.reload(reply)
             case "stop":
                 run = self.loop.runs.by_key.get(str(request.get("key")))
-                if run is not None and run.pid and (ticks := linux.process_started(run.pid)):
+                if run is not None and run.pid and (ticks := proc.process_started(run.pid)):
                     nudge(run.pid, ticks)
                 reply({"ok": run is not None})
             case _:
@@ -314,4 +315,4 @@ class Daemon:
 
 
 def this_machine() -> Machine:
-    return Machine(os.uname().nodename, linux.machine_id(), linux.boot_id())
+    return Machine(os.uname().nodename, proc.machine_id(), proc.boot_id())

@@ -19,7 +19,7 @@ from vcsctl.config import Config
 from vcsctl.domain.run import Claim
 from vcsctl.errors import RefusedError, StorageError, VcsError
 from vcsctl.places import Places
-from vcsctl.runners import linux
+from vcsctl.runners import linux, proc
 from vcsctl.store import local_cell, locks
 from vcsctl.store.locks import HeldLock
 from vcsctl.store.paths import Paths
@@ -108,7 +108,7 @@ class Keeper:
     def processes(self) -> set[int]:
         """Its own, and the runners that fell to vcsd when it died: none of them is to be taken for a leftover."""
         runners = local_cell.runners(self._where.local_cell) if self.is_kept else []
-        return {self._pid} | {one.pid for one in runners if linux.process_started(one.pid) == one.pid_started}
+        return {self._pid} | {one.pid for one in runners if proc.process_started(one.pid) == one.pid_started}
 
     def _start(self) -> None:
         cell = local_cell.enter(self._where.local_cell)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vcsctl.domain.decision import DaemonFacts, Decision, Idle, Stop
-from vcsctl.domain.run import StopRequest
+from vcsctl.domain.outcome import StopRequest
 from vcsctl.errors import StorageError
 from vcsctl.runners.supervise import Runs
 from vcsctl.store.paths import Paths

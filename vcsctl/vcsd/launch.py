@@ -14,8 +14,9 @@ from vcsctl import steps
 from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Plan, Recover, Start, Wait
 from vcsctl.domain.effective import in_force
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
+from vcsctl.domain.outcome import End
 from vcsctl.domain.reconcile import CLOCK_TOLERANCE, decide
-from vcsctl.domain.run import Claim, End, service_of, to_text
+from vcsctl.domain.run import Claim, service_of, to_text
 from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups

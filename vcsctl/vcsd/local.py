@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vcsctl.catalog.snapshot import Snapshot, read_snapshot
 from vcsctl.config import Config
-from vcsctl.domain.run import StopRequest
+from vcsctl.domain.outcome import StopRequest
 from vcsctl.domain.unit import allowed_on, from_plain, needs_no_share
 from vcsctl.errors import VcsError
 from vcsctl.places import Places
@@ -18,7 +18,7 @@ from vcsctl.runners import cgroups
 from vcsctl.runners.programs import missing_program
 from vcsctl.runners.start import start
 from vcsctl.runners.supervise import Runs, nudge
-from vcsctl.store import history, local_cell, state
+from vcsctl.store import last_runs, local_cell, state
 from vcsctl.store.cell import Cell
 from vcsctl.store.locks import NodeLock
 from vcsctl.store.paths import Paths
@@ -84,7 +84,7 @@ def look_after(local: Local) -> None:
         publishes=False,  # vcsd does, for all that is told on this machine
         permits=AskedPermits(local.where.permits, clocks),
     )
-    history.compact_last(paths, config.node)
+    last_runs.compact(paths, config.node)
     _end_former_names(local)
     node.begin(_begun(local, _snapshot(local)))
     turns = Turns(node, paths, config, clocks, poller, wakeup, troubles)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from vcsctl.domain.history import Row
 from vcsctl.domain.nodes import SILENT_AFTER_BEATS
 from vcsctl.errors import StorageError
-from vcsctl.store import daemons, history, local_cell, nodes, records
+from vcsctl.store import daemons, history, last_runs, local_cell, nodes, records
 from vcsctl.store.cell import read_cell
 from vcsctl.store.overrides import OverridesReader
 from vcsctl.store.paths import Paths
@@ -139,4 +139,4 @@ class Mirror:
     def _append_last(self, rows: list[Row]) -> None:
         if runs := [row for row in rows if row.is_run]:
             with contextlib.suppress(StorageError):  # an index for display, derived from the history
-                history.append_last(self.shared, self.node, runs)
+                last_runs.append(self.shared, self.node, runs)

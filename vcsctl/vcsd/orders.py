@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from vcsctl.domain.daemon import Order
 from vcsctl.domain.decision import Decision, Idle
-from vcsctl.domain.run import StopRequest
+from vcsctl.domain.outcome import StopRequest
 from vcsctl.errors import StorageError
 from vcsctl.runners.supervise import Runs
 from vcsctl.store import daemons, state

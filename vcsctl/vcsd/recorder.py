@@ -14,7 +14,7 @@ from itertools import islice
 from vcsctl import steps
 from vcsctl.domain.history import Row, rows
 from vcsctl.errors import StorageError
-from vcsctl.store import history, records, state
+from vcsctl.store import history, last_runs, records, state
 from vcsctl.store.paths import Paths
 from vcsctl.store.records import Faults
 from vcsctl.store.state import StateReader
@@ -79,7 +79,7 @@ class Recorder:
         self._recorded[key] = highest
         if runs := [row for row in new_rows if row.is_run]:
             with contextlib.suppress(StorageError):  # an index for display, derived from the history
-                history.append_last(self._paths, self._node, runs)
+                last_runs.append(self._paths, self._node, runs)
         steps.reached("history written")
         if len(self._to_prune[key]) > MOST_UNPRUNED:
             self._prune(key)

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 
 from vcsctl.domain.decision import Decision, Idle, Recover, Wait
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
+from vcsctl.domain.outcome import Started
 from vcsctl.domain.reconcile import start_limit
-from vcsctl.domain.run import Claim, Started, is_lock, to_text
+from vcsctl.domain.run import Claim, is_lock, to_text
 from vcsctl.domain.unit import TimedUnit, Unit, from_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups, linux

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from vcsctl.config import Config
 from vcsctl.domain.decision import Close, Decision, Idle, Start, Wait
 from vcsctl.domain.holder import Holder
-from vcsctl.domain.nodes import Entry, count_free_looks, reserving
+from vcsctl.domain.reservations import Entry, count_free_looks, reserving
 from vcsctl.domain.run import is_lock, service_of
 from vcsctl.runners.supervise import Runs
 from vcsctl.store.queue import Pending

@@ -6,7 +6,8 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
-from vcsctl.domain.run import Claim, StopRequest
+from vcsctl.domain.outcome import StopRequest
+from vcsctl.domain.run import Claim
 from vcsctl.domain.unit import from_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners.supervise import Run, Runs

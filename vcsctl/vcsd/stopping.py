@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from vcsctl.domain.run import Claim, StopRequest
+from vcsctl.domain.outcome import StopRequest
+from vcsctl.domain.run import Claim
 from vcsctl.runners.supervise import Run, Runs
 from vcsctl.store import state
 from vcsctl.store.paths import Paths

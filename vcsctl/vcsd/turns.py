@@ -13,7 +13,7 @@ import schedule
 
 from vcsctl.config import Config
 from vcsctl.errors import StorageError
-from vcsctl.store import history, state
+from vcsctl.store import last_runs, state
 from vcsctl.store.paths import Paths
 from vcsctl.vcsd.clocks import Clocks
 from vcsctl.vcsd.events import wait_for_events
@@ -147,7 +147,7 @@ class Turns:
         self.node.beat()
 
     def _compact(self) -> None:
-        history.compact_last(self._paths, self._config.node)
+        last_runs.compact(self._paths, self._config.node)
 
     def _sweep(self) -> None:
         paths = self._paths

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vcsctl.domain.daemon import RESET_AFTER_S, Exit, GiveUp, Restart, after_exit, exits_that_count
+from vcsctl.domain.restarts import RESET_AFTER_S, Exit, GiveUp, Restart, after_exit, exits_that_count
 from vcsctl.domain.unit import Daemon
 
 FAILURES = ("exit-code", "signal", "timeout", "not-ready", "unhealthy", "cannot-start")
