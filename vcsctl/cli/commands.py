@@ -45,7 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Make the cell on the shared directory."),
     "reload": ("units", "Read the unit files again, or let a daemon read its configuration."),
     "cat": ("units", "Show the files that make up a unit."),
-    "verify": ("units", "Check unit files."),
+    "verify": ("verify", "Check unit files."),
     "doctor": ("doctor", "Prove that the shared directory can be trusted."),
     "completion": ("completion", "Print the script that lets a shell complete."),
     "help": ("help", "Show the help of a command."),

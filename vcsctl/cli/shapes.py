@@ -150,8 +150,13 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
     )),
     'verify': ('Check unit files.', (
         (('paths',), 'file', -1, False, ''),
-        (('--as', 'name'), '', 1, False, 'Judge one file, whatever it is called, as the unit NAME.'),
-        (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
+        (('--as', 'name'), '', 1, False, 'Judge one file, whatever it is called, as NAME or NAME.yaml.d/FILE.yaml.'),
+        (('--with-dir', 'folder'), 'folder', 1, False, 'Judge one file among those of DIR, where it is to be put.'),
+        (('--strict', 'strict'), '', 0, False, 'Take warnings for errors.'),
+        (('--nodes', 'listed'), '', 1, False, 'All nodes there are: a,b,label:x or a file of them.'),
+        (('--timezone', 'zone'), '', 1, False, "The cell's zone, for units that name none."),
+        (('--duration', 'given'), 'duration', 1, True, 'What a run of NAME lasts, for example 90s.'),
+        (('-o', '--output', 'output'), ('table', 'json', 'sarif', 'github'), 1, False, 'Form of the answer.'),
     )),
     'doctor': ('Prove that the shared directory can be trusted.', (
         (('--serve', 'serve'), '', 0, False, 'Wait for a --peer on another node, and prove the share between the two.'),

@@ -1,4 +1,4 @@
-"""reload, cat, verify: the unit files themselves."""
+"""reload, cat: the unit files themselves."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import os
 
 import click
 
-from vcsctl.catalog import inspect
 from vcsctl.catalog.scan import Layers, scan
-from vcsctl.cli.context import Context, show, show_json
+from vcsctl.cli.context import Context, show
 from vcsctl.cli.daemon_commands import reload_daemons
 from vcsctl.cli.hints import likely
 from vcsctl.cli.targets import node_option
@@ -67,32 +66,4 @@ def cat(context: Context, name: str) -> None:
             show(f"# {path}\n{file.read()}")
 
 
-@click.command()
-@click.argument("paths", nargs=-1, metavar="PATH...")
-@click.option("--as", "name", metavar="NAME", help="Judge one file, whatever it is called, as the unit NAME.")
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", help="Form of the answer.")
-@click.pass_obj
-def verify(context: Context, paths: tuple[str, ...], name: str | None, output: str) -> None:
-    """Check unit files or directories of them; without any, all that vcsd would read.
-
-    Example: vcsctl verify --as backup-manager new.yaml
-
-    Silent and 0 when all is well, else each problem with its place and exit code 2.
-    """
-    if name is not None and len(paths) != 1:
-        raise UsageError("--as judges one file; write vcsctl verify --as NAME FILE")
-    if name is not None:
-        problems = inspect.verify_as(name, paths[0])
-    else:
-        problems = inspect.verify(paths, Layers(context.where.vendor_units, context.where.site_units))
-    if output == "json":
-        fields = ("path", "line", "column", "key", "text", "warning")
-        show_json("problems", [{field: getattr(problem, field) for field in fields} for problem in problems])
-    else:
-        for problem in problems:
-            click.echo(str(problem), err=problem.warning)
-    if any(not problem.warning for problem in problems):
-        raise click.exceptions.Exit(USAGE)
-
-
-COMMANDS: dict[str, click.Command] = {"reload": reload, "cat": cat, "verify": verify}
+COMMANDS: dict[str, click.Command] = {"reload": reload, "cat": cat}
