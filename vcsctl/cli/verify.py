@@ -64,12 +64,18 @@ def verify(
     for option, value in (("--as", name), ("--with-dir", folder)):
         if value is not None and len(paths) != 1:
             raise UsageError(f"{option} judges one file; write vcsctl verify {option} {_METAVARS[option]} FILE")
-    if given and folder is None and (name or not all(map(os.path.isdir, paths))):
+    if given and folder is None and (name is not None or not all(map(os.path.isdir, paths))):
         raise UsageError("--duration judges whole sets; name a directory, or judge the file in one with --with-dir DIR")
     if folder is not None:
-        problems = _beside(Candidate(name or called(paths[0]), paths[0]), folder, layers, known, strict=strict)
+        problems = _beside(
+            Candidate(called(paths[0]) if name is None else name, paths[0]), folder, layers, known, strict=strict
+        )
     else:
-        found = inspect.verify_as(name, paths[0], layers, known) if name else inspect.verify(paths, layers, known)
+        found = (
+            inspect.verify_as(name, paths[0], layers, known)
+            if name is not None
+            else inspect.verify(paths, layers, known)
+        )
         problems = [problem._replace(warning=problem.warning and not strict) for problem in found]
     _show(problems, output)
     if any(not problem.warning for problem in problems):

@@ -15,6 +15,7 @@ from vcsctl.domain.unit import Daemon, FixedTime, Periodical, Unit
 
 _DAY_MINUTES = 24 * 60
 _LONGEST_PERIOD = 60
+_EVERY_MINUTE = (1, 0)
 _SHIFTS = sorted(range(-30, 31), key=lambda by: (abs(by), -by))  # of times of day, the nearest first
 Timed = Periodical | FixedTime
 _Spot = tuple[str, str | None]  # a group and a zone: in two zones the same minutes are not the same instants
@@ -37,7 +38,7 @@ class _Crowd:
             self.fixed.setdefault(minute, {}).setdefault((minutes, tuple(sorted(unit.days))), unit.name)
 
     def covers_period(self, period: int, align: int) -> str | None:
-        """A member with slots in all minutes of that schedule. Every minute, a period of 1, cannot be evaded."""
+        """A member with slots in all minutes of that schedule."""
         for shorter in range(2, period + 1):
             if period % shorter == 0 and (name := self.periodical.get((shorter, align % shorter))):
                 return name
@@ -90,6 +91,8 @@ def same_minutes(units: Iterable[Unit]) -> Iterator[Finding]:
 def _company(unit: Timed, crowds: dict[_Spot, _Crowd]) -> tuple[str, str] | None:
     for group in unit.groups:
         crowd = crowds[group, unit.timezone]
+        if _EVERY_MINUTE in crowd.periodical:
+            continue  # in whatever minute, it is not alone
         if isinstance(unit, Periodical):
             other = crowd.covers_period(unit.period, unit.align)
         else:
