@@ -1,7 +1,8 @@
 """Members of a run group all of whose slots fall into minutes in which another member has a slot too. No I/O, no clock.
 
 One of two such services always waits, which another minute would spare it. Told only where there is such a minute:
-beside a service that runs each minute, or with all minutes taken, nothing can be written instead.
+beside a service that runs each minute, or with all minutes taken, nothing can be written instead. Nor of times of day
+beside a period: such a service waits for one short run a day, and there may be no better time for it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from vcsctl.domain.finding import Finding, timed_by
 from vcsctl.domain.unit import Daemon, FixedTime, Periodical, Unit
 
 _DAY_MINUTES = 24 * 60
-_LONGEST_PERIOD = 60
 _EVERY_MINUTE = (1, 0)
 _SHIFTS = sorted(range(-30, 31), key=lambda by: (abs(by), -by))  # of times of day, the nearest first
 Timed = Periodical | FixedTime
@@ -48,11 +48,6 @@ class _Crowd:
         for (others, on), name in self.fixed.get(minutes[0], {}).items():
             if name != asking and set(minutes) <= set(others) and (not on or (days and set(days) <= set(on))):
                 return name
-        for period in range(2, _LONGEST_PERIOD + 1):
-            align = minutes[0] % period
-            found = self.periodical.get((period, align))
-            if found is not None and all(minute % period == align for minute in minutes):
-                return found
         return None
 
     def meets_period(self, period: int, align: int) -> bool:
