@@ -153,6 +153,9 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('--as', 'name'), '', 1, False, 'Judge one file, whatever it is called, as the unit NAME.'),
         (('--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),
     )),
+    'schema': ('Print the JSON Schema of unit files, for editors.', (
+        (('--drop-in', 'drop_in'), '', 0, False, 'Of drop-ins: any of the keys, and null resets each.'),
+    )),
     'doctor': ('Prove that the shared directory can be trusted.', (
         (('--serve', 'serve'), '', 0, False, 'Wait for a --peer on another node, and prove the share between the two.'),
         (('--peer', 'peer'), '', 0, False, 'Prove the share together with the node that runs --serve.'),
