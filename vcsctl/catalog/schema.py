@@ -57,7 +57,7 @@ def as_text(form: Form) -> str:
 
 
 def _schedule(form: Form) -> Schema:
-    explained = {"description": TEXTS["schedule"], "enumDescriptions": list(KIND_TEXTS.values())}
+    explained = {**_described(TEXTS["schedule"]), "enumDescriptions": list(KIND_TEXTS.values())}
     message = "write daemon, periodical or fixed-time"
     return _nullable({**explained, "enum": list(KINDS), "errorMessage": message}, form == "drop-in")
 
@@ -121,22 +121,32 @@ def _map(path: str, cls: type[Any], form: Form) -> Schema:
         name, parser = f"{path}.{field.name}", parsers[field.name]
         properties[field.name] = _nullable(_explained(name, fragment(parser), _default(field, parser)), True)
     made: Schema = {"type": ["object"], "properties": properties, "additionalProperties": False}
+    made["errorMessage"] = f"write a map with one or more of {', '.join(properties)}"
     if ways := [key for key in _WAYS if key in properties]:
-        made["allOf"] = [{"if": {"type": "object"}, "then": {"oneOf": _one_way(ways, form)}}]
+        made["allOf"] = [{"if": {"type": "object"}, "then": _one_way(ways, form)}]
     return made
 
 
-def _one_way(ways: list[str], form: Form) -> list[Schema]:
-    """Exactly one, in a drop-in at most one, has a value."""
+def _one_way(ways: list[str], form: Form) -> Schema:
+    """Exactly one, in a drop-in at most one, has a value. Not by `oneOf`, which does not say which is too many."""
     message = f"write exactly one of {', '.join(ways)}"
-    given = [{"required": [way], "properties": {way: {"not": _NULL}}, "errorMessage": message} for way in ways]
-    none = {"properties": dict.fromkeys(ways, _NULL)}
-    return [*given, none] if form == "drop-in" else given
+    given = {way: {"required": [way], "properties": {way: {"not": _NULL}}, "errorMessage": message} for way in ways}
+    beside: Schema = {**_NULL, "errorMessage": message, "doNotSuggest": True}
+    alone = [
+        {"if": given[way], "then": {"properties": {other: beside for other in ways if other != way}}} for way in ways
+    ]
+    return {"allOf": alone} if form == "drop-in" else {"allOf": alone, "anyOf": list(given.values())}
 
 
 def _explained(path: str, made: Schema, default: Any) -> Schema:
     examples = {"examples": EXAMPLES[path]} if path in EXAMPLES else {}
-    return {"description": TEXTS[path], **made, **examples, **({} if default is None else {"default": default})}
+    return {**_described(TEXTS[path]), **made, **examples, **({} if default is None else {"default": default})}
+
+
+def _described(text: str) -> Schema:
+    """Some editors show marks as they are, some only what is called Markdown without them."""
+    plain = text.replace("`", "")
+    return {"description": plain} if plain == text else {"description": plain, "markdownDescription": text}
 
 
 def _default(field: dataclasses.Field[Any], parser: Callable[[object], Any]) -> Any:

@@ -90,7 +90,8 @@ def _environment() -> Schema:
     )
     content = _text(f"^{_NO_NUL}", 'write a single text, "" for an empty one')
     content["type"] = ["string", "number", "boolean"]
-    return {"type": ["object"], "propertyNames": name, "additionalProperties": content}
+    message = "write a map, with NAME: value lines"
+    return {"type": ["object"], "propertyNames": name, "additionalProperties": content, "errorMessage": message}
 
 
 def _limits() -> Schema:
@@ -103,6 +104,7 @@ def _limits() -> Schema:
         "type": ["object"],
         "properties": {name: dict(limit) for name in values.LIMITS},
         "additionalProperties": False,
+        "errorMessage": f"write a map with one or more of {', '.join(values.LIMITS)}",
     }
 
 

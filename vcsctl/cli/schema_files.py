@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vcsctl.catalog.schema import FILES, Schema, as_text, schema
+from vcsctl.catalog.schema import FILES, as_text, schema
+from vcsctl.catalog.schema_values import Schema
 from vcsctl.domain.unit import KINDS, keys_of
 
 _BEGIN, _END = "<!-- keys: written by `make schema` -->\n", "<!-- end of keys -->\n"
@@ -51,7 +52,7 @@ def _rows(made: Schema) -> Iterator[tuple[str, ...]]:
 
 def _meaning(one: dict[str, Any]) -> str:
     words = [f"`{word}`" for word in one.get("enum", ()) if word is not None]
-    text = one["description"].replace("|", r"\|")
+    text = one.get("markdownDescription", one["description"]).replace("|", r"\|")
     return f"{text} One of {', '.join(words)}." if words else text
 
 
