@@ -46,7 +46,7 @@ browser-test: $(VENV)/.made
 	command -v chromium >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium; }
 	$(VENV)/bin/python -m pytest tests/cli/test_timeline_page.py
 
-# The schema in an editor's language server, and both hooks for pre-commit; installs what is missing, by apt-get and npm.
+# The schema in an editor's language server, and the hook for pre-commit; installs what is missing, by apt-get and npm.
 editor-test: $(VENV)/.made
 	command -v node >/dev/null && command -v npm >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends nodejs npm; }
 	command -v yaml-language-server >/dev/null || test -x $(EDITOR_SERVER) || npm install --silent --prefix .editor yaml-language-server@1.25.0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import bad_units
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
@@ -21,6 +24,8 @@ from vcsctl.catalog.layers import merge
 from vcsctl.catalog.schema import FILES, Form, schema
 from vcsctl.catalog.validate import load_unit
 from vcsctl.catalog.yaml_tree import BadFile, parse_tree
+from vcsctl.cli.commands import vcsctl
+from vcsctl.cli.schema_files import written
 from vcsctl.domain.unit import KINDS, field_parsers, keys_of
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +83,25 @@ def by_validator(*texts: str) -> str:
     return ""
 
 
+@pytest.mark.parametrize(("path", "text"), written(ROOT).items(), ids=lambda one: getattr(one, "name", ""))
+def test_what_is_shipped_is_what_the_model_says(path: Path, text: str) -> None:
+    assert path.read_text() == text, "write it anew with `make schema`"
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_the_command_prints_what_is_shipped(form: Form) -> None:
+    done = CliRunner().invoke(vcsctl, ["schema", *(["--drop-in"] if form == "drop-in" else [])])
+    assert (done.exit_code, done.stdout) == (0, (ROOT / FILES[form]).read_text())
+
+
+def test_no_other_command_pays_for_it() -> None:
+    code = "import sys, vcsctl.cli.units, vcsctl.cli.status, vcsctl.vcsd.main; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert not {"vcsctl.catalog.schema", "vcsctl.catalog.schema_values", "vcsctl.domain.key_texts"} & set(
+        loaded.split()
+    )
+
+
 @pytest.mark.parametrize("form", FILES)
 def test_it_is_a_schema(form: Form) -> None:
     Draft7Validator.check_schema(schema(form))
@@ -119,6 +143,7 @@ def test_a_good_unit_is_good_to_both(text: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "units").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_unit_is_good_to_both(path: Path) -> None:
+    assert path.read_text().startswith("# yaml-language-server: $schema=../unit.schema.json\n")
     assert (by_validator(path.read_text()), by_schema(path.read_text())) == ("", [])
 
 
@@ -200,7 +225,7 @@ def differs(content: dict[str, Any]) -> bool:
     return any(odd(value, key) for key, value in content.items())
 
 
-@settings(deadline=None, derandomize=True, max_examples=1500)
+@settings(deadline=None, derandomize=True, max_examples=800)
 @given(st.sampled_from([*KINDS, *KINDS, "x"]), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=2))
 @example("daemon", {"ready": {"tcp": "host:80", "exec": ["/x"]}})
 def test_schema_and_validator_agree(kind: str, content: dict[str, Any]) -> None:
@@ -246,7 +271,7 @@ def test_a_drop_in_is_good_that_is_so_on_some_unit(text: str, bases: str) -> Non
     assert [kind for kind, base in BASES.items() if not by_validator(base, text)] == bases.split()
 
 
-@settings(deadline=None, derandomize=True, max_examples=1500)
+@settings(deadline=None, derandomize=True, max_examples=800)
 @given(st.dictionaries(st.sampled_from([*KEYS, "schedule"]), VALUES | st.sampled_from([*KINDS]), max_size=2))
 def test_a_drop_in_that_the_schema_refuses_fits_no_unit(content: dict[str, Any]) -> None:
     assume(not differs(content))
@@ -259,7 +284,7 @@ def test_a_drop_in_that_the_schema_refuses_fits_no_unit(content: dict[str, Any])
         assert all(by_validator(base, text) for base in BASES.values()), (text, by_schema(text, "drop-in"))
 
 
-@settings(deadline=None, derandomize=True, max_examples=1500)
+@settings(deadline=None, derandomize=True, max_examples=800)
 @given(st.sampled_from([*KINDS]), st.sampled_from(KEYS), VALUES)
 def test_a_drop_in_of_one_key_is_judged_as_the_unit_of_its_kind_is(kind: str, key: str, value: Any) -> None:
     assume(value is not None and not differs({key: value}))
