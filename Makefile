@@ -49,8 +49,11 @@ browser-test: $(VENV)/.made
 # The schema in an editor's language server, and the hook for pre-commit; installs what is missing, by apt-get and npm.
 editor-test: $(VENV)/.made
 	command -v node >/dev/null && command -v npm >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends nodejs npm; }
-	command -v yaml-language-server >/dev/null || test -x $(EDITOR_SERVER) || npm install --silent --prefix .editor yaml-language-server@1.25.0
+	command -v yaml-language-server >/dev/null || $(MAKE) --no-print-directory $(EDITOR_SERVER)
 	$(VENV)/bin/python -m pytest tests/editor
+
+$(EDITOR_SERVER):
+	npm install --silent --no-audit --no-fund --prefix .editor yaml-language-server@1.25.0
 
 check: $(VENV)/.made
 	$(VENV)/bin/ruff format --check .

@@ -26,7 +26,8 @@ from vcsctl.catalog.validate import load_unit
 from vcsctl.catalog.yaml_tree import BadFile, parse_tree
 from vcsctl.cli.commands import vcsctl
 from vcsctl.cli.schema_files import written
-from vcsctl.domain.unit import KINDS, field_parsers, keys_of
+from vcsctl.domain import key_texts
+from vcsctl.domain.unit import KINDS, Health, Probe, Reload, Retries, field_parsers, keys_of
 
 ROOT = Path(__file__).parents[2]
 P, F, D = bad_units.P, bad_units.F, bad_units.D
@@ -148,8 +149,6 @@ def test_a_shipped_unit_is_good_to_both(path: Path) -> None:
 
 
 def test_every_key_is_explained_and_no_other() -> None:
-    from vcsctl.domain.key_texts import EXAMPLES, TEXTS
-
     found = set()
 
     def explained(name: str, one: Any) -> None:
@@ -164,7 +163,7 @@ def test_every_key_is_explained_and_no_other() -> None:
     for properties in (made["properties"], *(branch["then"]["properties"] for branch in made["allOf"])):
         for key, one in properties.items():
             explained(key, one)
-    assert found == set(TEXTS) >= set(EXAMPLES)
+    assert found == set(key_texts.TEXTS) >= set(key_texts.EXAMPLES)
     assert {name.partition(".")[0] for name in found} == {key for kind in KINDS for key in keys_of(kind)}
 
 
@@ -186,14 +185,16 @@ def test_defaults_and_examples_are_what_the_parsers_take_and_mean() -> None:
     assert seen > 80
 
 
-WORDS = st.sampled_from([
+TEXTS = [
     *("", "x", "X", "5", "05", "0", "-1", "61", "1000000000", "3.5", "true", "Yes", "no", "notify", "none", "rerun", "any", "each", "stop"),
     *("90s", "1h30m", "0s", "5m", "1m1h", "500ms", "04:05", "24:00", "7:00", "mon", "MON", "last", "32", "UTC", "Europe/Berlin"),
     *("TERM", "sighup", "KILLED", "/x", "x/y", "-/x", "--/x", "027", "0x1", "888", "A=b", "unlimited", "3:9", "3:", ":3", "unlimited:3"),
-    *("5 in 9s", "0 in 9s", "5 in", "10M", "0M", "9KiB", "host:80", "host:0", "host:65535", "host:65536", "[::1]:9", "a b", "label:x"),
+    *("5 in 9s", "0 in 9s", "5 in", "10M", "0M", "9KiB", "5T", "7iB", "host:80", "host:0", "host:65535", "host:65536", "[::1]:9", "a b", "label:x"),
     *("http://h/", "http://h:0/", "http://h:99999", "https://h", "http://h:80?x", "x\ny", "x\n", "\x1b", "daemon", "fixed-time", "site"),
     *("always", "on-failure", "/bin/x -a", "  /x", "x -y", " ", "'/x' y", "a\u00a0b", "a\u200bb"),
-])  # fmt: skip
+]  # fmt: skip
+NUMBERS = [0, 1, 60, 100, 101, 255, 256, -20, -21, 65535, 65536, 10**9, 10**15, 10**18, 31622400, 31622401]
+WORDS = st.sampled_from(TEXTS)
 SCALARS = WORDS | st.integers(-30, 300) | st.sampled_from([65535, 65536, 10**18, 1.5]) | st.booleans() | st.none()
 INNER = [
     *("attempts", "delay", "max_delay", "tcp", "http", "exec", "after", "period", "timeout", "threshold", "signal"),
@@ -220,23 +221,50 @@ def differs(content: dict[str, Any]) -> bool:
             return True
         if isinstance(value, int) and (key == "umask" or key.endswith("exec") or key in ("environment_files", "exec")):
             return True
+        if key.startswith("limits") and value in ("24:00", "7:00"):  # soft above hard
+            return True
         return value in ("05", "027", "0x1") or (key == "timezone" and value is not None)
 
     return any(odd(value, key) for key, value in content.items())
 
 
-@settings(deadline=None, derandomize=True, max_examples=800)
+def agree(whole: dict[str, Any]) -> None:
+    text = json.dumps(whole)
+    try:
+        parse_tree(text.encode(), "f")
+    except BadFile:
+        return  # no text file at all
+    assert bool(by_schema(text)) == bool(by_validator(text)), (text, by_validator(text), by_schema(text))
+
+
+PLACES = [
+    *((kind, (key,)) for kind in KINDS for key in keys_of(kind) if kind == "daemon" or key not in keys_of("daemon")),
+    *(("daemon", (outer, key)) for outer, cls in (("ready", Probe), ("health", Health), ("reload", Reload)) for key in field_parsers(cls)),
+    *(("fixed-time", ("retries", key)) for key in field_parsers(Retries)),
+    *(("daemon", (outer, key)) for outer, key in (("limits", "core"), ("environment", "A"), ("limits", "x"), ("environment", "VCS_A"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "place"), PLACES, ids=lambda one: one if isinstance(one, str) else ".".join(one))
+def test_of_each_key_both_take_the_same_values(kind: str, place: tuple[str, ...]) -> None:
+    for value in (*TEXTS, *NUMBERS, None, {}, [], *([text] for text in TEXTS), *([number] for number in NUMBERS)):
+        content: Any = value
+        for key in reversed(place[1:]):
+            content = {key: content} | (
+                {"tcp": 80} if place[0] == "health" and key in ("period", "timeout", "threshold") else {}
+            )
+        whole = {"schedule": kind, "exec": "/x", **NEEDED[kind], place[0]: content}
+        if not differs(whole):
+            agree(whole)
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
 @given(st.sampled_from([*KINDS, *KINDS, "x"]), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=2))
 @example("daemon", {"ready": {"tcp": "host:80", "exec": ["/x"]}})
 def test_schema_and_validator_agree(kind: str, content: dict[str, Any]) -> None:
     whole = {"schedule": kind, "exec": "/x", **NEEDED.get(kind, {}), **content}
     assume(not differs(whole))
-    text = json.dumps(whole)
-    try:
-        parse_tree(text.encode(), "f")
-    except BadFile:
-        assume(False)  # no text file at all
-    assert bool(by_schema(text)) == bool(by_validator(text)), (text, by_validator(text), by_schema(text))
+    agree(whole)
 
 
 @pytest.mark.parametrize(("text", "fault_is_seen_by"), [
@@ -271,7 +299,7 @@ def test_a_drop_in_is_good_that_is_so_on_some_unit(text: str, bases: str) -> Non
     assert [kind for kind, base in BASES.items() if not by_validator(base, text)] == bases.split()
 
 
-@settings(deadline=None, derandomize=True, max_examples=800)
+@settings(deadline=None, derandomize=True, max_examples=500)
 @given(st.dictionaries(st.sampled_from([*KEYS, "schedule"]), VALUES | st.sampled_from([*KINDS]), max_size=2))
 def test_a_drop_in_that_the_schema_refuses_fits_no_unit(content: dict[str, Any]) -> None:
     assume(not differs(content))
@@ -284,7 +312,7 @@ def test_a_drop_in_that_the_schema_refuses_fits_no_unit(content: dict[str, Any])
         assert all(by_validator(base, text) for base in BASES.values()), (text, by_schema(text, "drop-in"))
 
 
-@settings(deadline=None, derandomize=True, max_examples=800)
+@settings(deadline=None, derandomize=True, max_examples=500)
 @given(st.sampled_from([*KINDS]), st.sampled_from(KEYS), VALUES)
 def test_a_drop_in_of_one_key_is_judged_as_the_unit_of_its_kind_is(kind: str, key: str, value: Any) -> None:
     assume(value is not None and not differs({key: value}))
