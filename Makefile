@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 ROOT := .run
+EDITOR_SERVER := .editor/node_modules/.bin/yaml-language-server
 PARTS := test-cluster test-cli test-others
 
-.PHONY: run test $(PARTS) hard-times packages-test browser-test check completion man bench sim chaos foresee systemd lab clean
+.PHONY: run test $(PARTS) hard-times packages-test browser-test editor-test check completion schema man bench sim chaos foresee systemd lab clean
 
 $(VENV)/.made: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,6 +16,7 @@ $(VENV)/.made: setup.py pyproject.toml
 run: $(VENV)/.made
 	install -d -m 755 $(ROOT)/usr/share/vcs/units $(ROOT)/etc/vcs/services.d
 	install -m 644 units/*.yaml $(ROOT)/usr/share/vcs/units
+	install -m 644 *.schema.json $(ROOT)/usr/share/vcs
 	$(VENV)/bin/vcsd --root $(ROOT)
 
 # Two of three parts at a time, since most tests wait for something; the output of each comes when it is over. Not by threads
@@ -44,6 +46,15 @@ browser-test: $(VENV)/.made
 	command -v chromium >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium; }
 	$(VENV)/bin/python -m pytest tests/cli/test_timeline_page.py
 
+# The schema in an editor's language server, and the hook for pre-commit; installs what is missing, by apt-get and npm.
+editor-test: $(VENV)/.made
+	command -v node >/dev/null && command -v npm >/dev/null || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends nodejs npm; }
+	command -v yaml-language-server >/dev/null || $(MAKE) --no-print-directory $(EDITOR_SERVER)
+	$(VENV)/bin/python -m pytest tests/editor
+
+$(EDITOR_SERVER):
+	npm install --silent --no-audit --no-fund --prefix .editor yaml-language-server@1.25.0
+
 check: $(VENV)/.made
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -52,6 +63,10 @@ check: $(VENV)/.made
 # What completion must know of the commands, after one got an option or an argument.
 completion: $(VENV)/.made
 	$(VENV)/bin/python -m vcsctl.cli.shaping
+
+# The schemas for editors and the table of keys in docs/unit-file.md, after the model or its texts changed.
+schema: $(VENV)/.made
+	$(VENV)/bin/python -m vcsctl.cli.schema_files
 
 # The man pages, from the text of --help, and the scripts for shells, in build/man; `man -l build/man/vcsctl.1` shows one.
 man: $(VENV)/.made
@@ -86,4 +101,4 @@ lab: $(VENV)/.made
 	$(VENV)/bin/python -m lab $(ONLY) $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(ROOT) .lab build dist *.egg-info
+	rm -rf $(VENV) $(ROOT) .lab .editor build dist *.egg-info

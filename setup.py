@@ -49,6 +49,7 @@ setup(
         ("share/zsh/site-functions", ["build/man/_vcsctl"]),
         ("share/fish/vendor_completions.d", ["build/man/vcsctl.fish"]),
         ("lib/systemd/system", ["etc/systemd/vcsd.service"]),
+        ("share/vcs", ["unit.schema.json", "drop-in.schema.json"]),  # beside units/, as in a working copy
         ("share/vcs/units", files("units", "*.yaml")),
         ("share/vcs/services.d", files("etc/vcs/services.d", "*.yaml")),
         (
@@ -72,6 +73,8 @@ setup(
             "aiosmtpd>=1.4.6",
             "setuptools>=70.1",
             "greenlet>=3",
+            "jsonschema>=4.18",
+            "pre-commit>=3.6",
             "pyte>=0.8.2",
         ],
         "check": ["mypy>=1.10", "ruff>=0.6", "types-PyYAML>=6.0.12"],

@@ -49,4 +49,4 @@ ACTING = frozenset(
     )
 )
 # What says nothing of services.
-ASIDE = frozenset(("completion", "help"))
+ASIDE = frozenset(("completion", "help", "schema"))

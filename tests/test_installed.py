@@ -70,6 +70,8 @@ def test_the_wheel_brings_programs_units_and_samples(prefix: Path, tmp_path: Pat
     assert {path.name for path in (prefix / "share/vcs/units").iterdir()} == shipped
     assert (prefix / "share/vcs/services.d/backup-manager.yaml.d/10-billing.yaml").is_file()
     assert (prefix / "lib/systemd/system/vcsd.service").is_file()
+    for schema in ("unit.schema.json", "drop-in.schema.json"):
+        assert (prefix / "share/vcs" / schema).read_bytes() == (SOURCES / schema).read_bytes()
     for page in ("man/man1/vcsctl.1", "man/man8/vcsd.8"):
         assert (prefix / "share" / page).read_text().startswith(".TH VCS")
     if shutil.which("man"):

@@ -41,7 +41,7 @@ class Config:
     """The keys of vcs.yaml. Durations are in seconds; `fence_after` None means: decided by the file system."""
 
     node: Annotated[str, Parsed(_parse_node_name)] = field(default_factory=_default_node)
-    labels: Annotated[tuple[str, ...], Parsed(values.unique_list(_parse_node_name))] = ()
+    labels: Annotated[tuple[str, ...], Parsed(values.UniqueList(_parse_node_name))] = ()
     shared_dir: Annotated[str, Parsed(values.parse_path)] = SHARED_DIR
     log_dir: Annotated[str, Parsed(values.parse_path)] = LOG_DIR
     poll: Duration = 1.0

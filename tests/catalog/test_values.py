@@ -17,7 +17,7 @@ NUMBERS: list[tuple[Callable[[object], object], str]] = [
     (values.parse_day, "{}"),
     (values.parse_umask, "{}"),
     (values.parse_address, "host:{}"),
-    (values.whole_number(0, 9), "{}"),
+    (values.WholeNumber(0, 9), "{}"),
     (values.parse_time_of_day, "{0}:{0}"),
 ]
 

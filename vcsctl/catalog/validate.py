@@ -26,7 +26,7 @@ _EXAMPLES = {"period": "period: 5", "run_at": "run_at: 04:05", "exec": "exec: [/
 # Stand in for what is missing or wrong, so that the other keys can still be judged beside each other.
 _STAND_INS: dict[str, Any] = {"name": "x", "exec": ("/",), "period": 60, "run_at": ("00:00",)}
 # What other schedulers and supervisors call it.
-_KNOWN_ELSEWHERE = {
+KNOWN_ELSEWHERE = {
     "name": "the file's name is the unit's name; remove it",
     "command": "write exec",
     "cmd": "write exec",
@@ -77,7 +77,7 @@ def load_unit(name: str, tree: Tree) -> Unit:
     if not isinstance(kind, str) or kind not in KINDS:
         raise BadFile(_problems_of_no_kind(kind, tree))
     allowed = keys_of(kind)
-    problems = [problem_at(tree, (key,), _misplaced(key, kind, allowed)) for key in tree.values if key not in allowed]
+    problems = [problem_at(tree, (key,), misplaced(key, kind, allowed)) for key in tree.values if key not in allowed]
     # `schedule` is the class, not a field of it.
     values = {key: value for key, value in tree.values.items() if key in allowed and key != "schedule"}
     return _validate(KINDS[kind], tree, {"name": name, **values}, problems)
@@ -182,13 +182,13 @@ def problem_at(tree: Tree, path: KeyPath, text: str, *, warning: bool = False) -
 
 
 def unknown_key(key: str, known: Collection[str]) -> str:
-    if key in _KNOWN_ELSEWHERE and "exec" in known:
-        return f"unknown key; {_KNOWN_ELSEWHERE[key]}"
+    if key in KNOWN_ELSEWHERE and "exec" in known:
+        return f"unknown key; {KNOWN_ELSEWHERE[key]}"
     near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1)
     return f"unknown key; did you mean {near[0]!r}?" if near else "unknown key; remove it"
 
 
-def _misplaced(key: str, kind: str, allowed: Collection[str]) -> str:
+def misplaced(key: str, kind: str, allowed: Collection[str]) -> str:
     owners = [other for other in KINDS if key in keys_of(other)]
     if owners:
         this = "a daemon" if kind == "daemon" else kind

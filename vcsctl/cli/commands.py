@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reload": ("units", "Read the unit files again, or let a daemon read its configuration."),
     "cat": ("units", "Show the files that make up a unit."),
     "verify": ("verify", "Check unit files."),
+    "schema": ("schema", "Print the JSON Schema of unit files, for editors."),
     "doctor": ("doctor", "Prove that the shared directory can be trusted."),
     "completion": ("completion", "Print the script that lets a shell complete."),
     "help": ("help", "Show the help of a command."),

@@ -12,7 +12,7 @@ SECTIONS = {
     "Act": ("run", "stop", "restart", "reset-failed", "cancel", "lock"),
     "Change": ("enable", "disable", "set", "revert"),
     "Nodes": ("nodes", "drain", "resume", "init"),
-    "Unit files": ("reload", "cat", "verify"),
+    "Unit files": ("reload", "cat", "verify", "schema"),
 }
 _REST = "More"
 _EXAMPLES = ("Example:", "Examples:")

@@ -158,6 +158,9 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('--duration', 'given'), 'duration', 1, True, 'What a run of NAME lasts, for example 90s.'),
         (('-o', '--output', 'output'), ('table', 'json', 'sarif', 'github'), 1, False, 'Form of the answer.'),
     )),
+    'schema': ('Print the JSON Schema of unit files, for editors.', (
+        (('--drop-in', 'drop_in'), '', 0, False, 'Of drop-ins: any of the keys, and null resets each.'),
+    )),
     'doctor': ('Prove that the shared directory can be trusted.', (
         (('--serve', 'serve'), '', 0, False, 'Wait for a --peer on another node, and prove the share between the two.'),
         (('--peer', 'peer'), '', 0, False, 'Prove the share together with the node that runs --serve.'),

@@ -20,11 +20,11 @@ from vcsctl.domain.run import LOCK
 Kind = Literal["daemon", "periodical", "fixed-time"]
 
 
-Names = Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_name))]
-Nodes = Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_node))]
+Names = Annotated[tuple[str, ...], Parsed(values.UniqueList(values.parse_name))]
+Nodes = Annotated[tuple[str, ...], Parsed(values.UniqueList(values.parse_node))]
 Argv = Annotated[tuple[str, ...], Parsed(values.parse_argv)]
-RunOn = Annotated[str, Parsed(values.one_of("any", "each"))]
-ExitCode = values.whole_number(0, 255)
+RunOn = Annotated[str, Parsed(values.OneOf("any", "each"))]
+ExitCode = values.WholeNumber(0, 255)
 
 
 def _parse_unit_name(value: object) -> str:
@@ -34,17 +34,22 @@ def _parse_unit_name(value: object) -> str:
     return name
 
 
-def _parse_exit_codes(value: object) -> tuple[int, ...]:
-    return tuple(int(code) for code in values.unique_list(lambda item: str(ExitCode(item)), lowest=1)(value))
+def parse_exit_codes(value: object) -> tuple[int, ...]:
+    return tuple(int(code) for code in values.UniqueList(lambda item: str(ExitCode(item)), lowest=1)(value))
 
 
-def _nested(cls: type[Any]) -> Callable[[object], Any]:
+class Nested:
     """A parser of a map into the small dataclass `cls`, by the parsers of its own fields."""
 
-    def parse(value: object) -> Any:
+    __slots__ = ("cls",)
+
+    def __init__(self, cls: type[Any]) -> None:
+        self.cls = cls
+
+    def __call__(self, value: object) -> Any:
+        parsers = field_parsers(self.cls)
         if not isinstance(value, Mapping):
-            raise ValueError(f"must be a map; write one or more of {', '.join(field_parsers(cls))} below it")
-        parsers = field_parsers(cls)
+            raise ValueError(f"must be a map; write one or more of {', '.join(parsers)} below it")
         found: dict[str, Any] = {}
         for key, item in value.items():
             if key not in parsers:
@@ -55,9 +60,7 @@ def _nested(cls: type[Any]) -> Callable[[object], Any]:
                 found[key] = parsers[key](item)
             except ValueError as error:
                 raise values.ItemError(key, f"{key}: {error}") from None
-        return cls(**found)
-
-    return parse
+        return self.cls(**found)
 
 
 def field_parsers(cls: type[Any]) -> dict[str, Callable[[object], Any]]:
@@ -78,7 +81,7 @@ def _parser_in(hint: Any) -> Callable[[object], Any] | None:
 class Retries:
     """Further attempts of a slot whose run failed; the delay doubles from attempt to attempt."""
 
-    attempts: Annotated[int, Parsed(values.whole_number(0, 100))] = 0
+    attempts: Annotated[int, Parsed(values.WholeNumber(0, 100))] = 0
     delay: Duration = 30.0
     max_delay: Duration = 600.0
 
@@ -104,7 +107,7 @@ class Health:
     exec: Argv = ()
     period: Duration = 30.0
     timeout: Duration = 5.0
-    threshold: Annotated[int, Parsed(values.whole_number(1, 100))] = 3
+    threshold: Annotated[int, Parsed(values.WholeNumber(1, 100))] = 3
 
     def __post_init__(self) -> None:
         if sum(way not in (None, ()) for way in (self.tcp, self.http, self.exec)) != 1:
@@ -123,11 +126,12 @@ class Reload:
             raise ValueError("needs exactly one of signal, exec; write for example {signal: HUP}")
 
 
-def _parse_ready(value: object) -> Probe | str:
+def parse_ready(value: object) -> Probe | str:
     if value == "notify":
         return "notify"
     if isinstance(value, Mapping):
-        return _nested(Probe)(value)  # type: ignore[no-any-return]
+        probe: Probe = Nested(Probe)(value)
+        return probe
     raise ValueError("cannot be read; write notify, or a map with one of tcp, http, exec, after")
 
 
@@ -142,7 +146,7 @@ class UnitBase:
     name: Annotated[str, Parsed(_parse_unit_name)]
     title: Annotated[str, Parsed(values.parse_line)] = ""
     description: Text = ""
-    provider: Annotated[str, Parsed(values.one_of("builtin", "package", "site"))] = "site"
+    provider: Annotated[str, Parsed(values.OneOf("builtin", "package", "site"))] = "site"
     enabled: Bool = True
     nodes: Nodes = ()
     groups: Names = ()
@@ -150,14 +154,14 @@ class UnitBase:
     timeout: Duration | None = None
     stop_timeout: Duration = 30.0
     stop_signal: Annotated[str, Parsed(values.parse_signal)] = "TERM"
-    on_storage_loss: Annotated[str, Parsed(values.one_of("stop", "continue"))] | None = None
+    on_storage_loss: Annotated[str, Parsed(values.OneOf("stop", "continue"))] | None = None
     user: Annotated[str, Parsed(values.parse_account)] | None = None
     group: Annotated[str, Parsed(values.parse_account)] | None = None
     working_directory: Annotated[str, Parsed(values.parse_path)] | None = None
     umask: Annotated[int, Parsed(values.parse_umask)] | None = None
     environment: Annotated[dict[str, str], Parsed(values.parse_environment)] = field(default_factory=dict)
-    environment_files: Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_optional_path))] = ()
-    nice: Annotated[int, Parsed(values.whole_number(-20, 19))] | None = None
+    environment_files: Annotated[tuple[str, ...], Parsed(values.UniqueList(values.parse_optional_path))] = ()
+    nice: Annotated[int, Parsed(values.WholeNumber(-20, 19))] | None = None
     limits: Annotated[dict[str, tuple[int, int]], Parsed(values.parse_limits)] = field(default_factory=dict)
 
 
@@ -168,9 +172,9 @@ class TimedUnit(UnitBase):
     run_on: RunOn = "any"
     timezone: Annotated[str, Parsed(values.parse_timezone)] | None = None
     start_within: Duration | None = None
-    retries: Annotated[Retries, Parsed(_nested(Retries))] = Retries()
-    on_lost: Annotated[str, Parsed(values.one_of("none", "rerun"))] = "none"
-    success_exit_codes: Annotated[tuple[int, ...], Parsed(_parse_exit_codes)] = (0,)
+    retries: Annotated[Retries, Parsed(Nested(Retries))] = Retries()
+    on_lost: Annotated[str, Parsed(values.OneOf("none", "rerun"))] = "none"
+    success_exit_codes: Annotated[tuple[int, ...], Parsed(parse_exit_codes)] = (0,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +182,9 @@ class Periodical(TimedUnit):
     schedule: ClassVar[Kind] = "periodical"
 
     period: Annotated[
-        int, Parsed(values.whole_number(1, 60, "; for a longer period use schedule: fixed-time with run_at"))
+        int, Parsed(values.WholeNumber(1, 60, "; for a longer period use schedule: fixed-time with run_at"))
     ]
-    align: Annotated[int, Parsed(values.whole_number(0, 59))] = 0
+    align: Annotated[int, Parsed(values.WholeNumber(0, 59))] = 0
 
     def __post_init__(self) -> None:
         if self.align >= self.period:
@@ -192,8 +196,8 @@ class Periodical(TimedUnit):
 class FixedTime(TimedUnit):
     schedule: ClassVar[Kind] = "fixed-time"
 
-    run_at: Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_time_of_day, lowest=1))]
-    days: Annotated[tuple[str, ...], Parsed(values.unique_list(values.parse_day, lowest=1))] = ()
+    run_at: Annotated[tuple[str, ...], Parsed(values.UniqueList(values.parse_time_of_day, lowest=1))]
+    days: Annotated[tuple[str, ...], Parsed(values.UniqueList(values.parse_day, lowest=1))] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,17 +205,17 @@ class Daemon(UnitBase):
     schedule: ClassVar[Kind] = "daemon"
 
     run_on: RunOn = "each"
-    restart: Annotated[str, Parsed(values.one_of("always", "on-failure", "never"))] = "always"
+    restart: Annotated[str, Parsed(values.OneOf("always", "on-failure", "never"))] = "always"
     restart_delay: Duration = 0.5
     restart_max_delay: Duration = 30.0
     start_limit: Annotated[tuple[int, float], Parsed(values.parse_start_limit)] = (5, 60.0)
     start_timeout: Duration = 90.0
-    ready: Annotated[Probe | str, Parsed(_parse_ready)] | None = None
-    health: Annotated[Health, Parsed(_nested(Health))] | None = None
+    ready: Annotated[Probe | str, Parsed(parse_ready)] | None = None
+    health: Annotated[Health, Parsed(Nested(Health))] | None = None
     watchdog: Duration | None = None
-    reload: Annotated[Reload, Parsed(_nested(Reload))] | None = None
+    reload: Annotated[Reload, Parsed(Nested(Reload))] | None = None
     log_size: Annotated[int, Parsed(values.parse_size)] = 10 << 20
-    log_keep: Annotated[int, Parsed(values.whole_number(1, 100))] = 5
+    log_keep: Annotated[int, Parsed(values.WholeNumber(1, 100))] = 5
 
 
 Unit = Daemon | Periodical | FixedTime

@@ -1,7 +1,8 @@
 """The texts a unit file may hold, read into values, each with its own message. No I/O but the zone database.
 
 Each `parse_*` takes what the YAML reader gives (text, list or mapping; every scalar is text) and returns
-the value, or raises ValueError with a sentence that says what to write instead.
+the value, or raises ValueError with a sentence that says what to write instead. A parser with limits is an object
+that tells them: the schema for editors is made from the same ones.
 """
 
 from __future__ import annotations
@@ -66,19 +67,23 @@ def parse_bool(value: object) -> bool:
     raise ValueError(f"cannot read {quoted(text_of(value))} as true or false; write true or false")
 
 
-def whole_number(lowest: int, highest: int, hint: str = "") -> Callable[[object], int]:
+class WholeNumber:
     """A parser of whole numbers within the limits; `hint` says what to do beyond them."""
 
-    def parse(value: object) -> int:
-        text = text_of(value)
-        if not re.fullmatch(r"-?[0-9]{1,9}", text):
-            raise ValueError(f"cannot read {quoted(text)} as a whole number; write a number from {lowest} to {highest}")
-        number = int(text)
-        if not lowest <= number <= highest:
-            raise ValueError(f"must be from {lowest} to {highest}, not {number}{hint}")
-        return number
+    __slots__ = ("highest", "hint", "lowest")
 
-    return parse
+    def __init__(self, lowest: int, highest: int, hint: str = "") -> None:
+        self.lowest, self.highest, self.hint = lowest, highest, hint
+
+    def __call__(self, value: object) -> int:
+        text = text_of(value)
+        within = f"from {self.lowest} to {self.highest}"
+        if not re.fullmatch(r"-?[0-9]{1,9}", text):
+            raise ValueError(f"cannot read {quoted(text)} as a whole number; write a number {within}")
+        number = int(text)
+        if not self.lowest <= number <= self.highest:
+            raise ValueError(f"must be {within}, not {number}{self.hint}")
+        return number
 
 
 def parse_duration(value: object) -> float:
@@ -96,14 +101,19 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
-def one_of(*words: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        text = text_of(value)
-        if text not in words:
-            raise ValueError(f"cannot be {quoted(text)}; write {', '.join(words[:-1])} or {words[-1]}")
-        return text
+class OneOf:
+    """A parser of one of some words."""
 
-    return parse
+    __slots__ = ("words",)
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __call__(self, value: object) -> str:
+        text = text_of(value)
+        if text not in self.words:
+            raise ValueError(f"cannot be {quoted(text)}; write {', '.join(self.words[:-1])} or {self.words[-1]}")
+        return text
 
 
 def parse_name(value: object) -> str:
@@ -305,24 +315,27 @@ def as_list(value: object) -> list[Any]:
     return [text_of(value)]
 
 
-def unique_list(parse: Callable[[object], str], *, lowest: int = 0) -> Callable[[object], tuple[str, ...]]:
+class UniqueList:
     """A parser of a list without repetitions; the fault of an item names its place in the list."""
 
-    def parse_list(value: object) -> tuple[str, ...]:
+    __slots__ = ("lowest", "parse")
+
+    def __init__(self, parse: Callable[[object], str], *, lowest: int = 0) -> None:
+        self.parse, self.lowest = parse, lowest
+
+    def __call__(self, value: object) -> tuple[str, ...]:
         items: list[str] = []
         for place, item in enumerate(as_list(value)):
             try:
-                parsed = parse(item)
+                parsed = self.parse(item)
             except ValueError as error:
                 raise ItemError(place, str(error)) from None
             if parsed in items:
                 raise ItemError(place, f"{quoted(parsed)} is listed twice; remove one")
             items.append(parsed)
-        if len(items) < lowest:
+        if len(items) < self.lowest:
             raise ValueError("is an empty list; write at least one value")
         return tuple(items)
-
-    return parse_list
 
 
 class ItemError(ValueError):

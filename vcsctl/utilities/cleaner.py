@@ -36,7 +36,7 @@ FRESH_S = 300
 _RUN_NUMBER = re.compile(r"\.([0-9]{1,18})\.log")
 _RUN_LOG = re.compile(r".+\.log(\.\d+)?(\.gz)?")
 _HISTORY = re.compile(r"(\d{4}-\d{2})\..+\.jsonl")
-Count = Annotated[int, Parsed(values.whole_number(0, 1_000_000))]
+Count = Annotated[int, Parsed(values.WholeNumber(0, 1_000_000))]
 Doomed = Callable[[Iterable[File]], list[File]]
 
 
@@ -67,13 +67,13 @@ class RunLogs:
     """The logs of runs; the newest of each service always stays, as its run may not be over."""
 
     older_than: Duration = 720 * 3600.0
-    keep: Annotated[int, Parsed(values.whole_number(1, 1_000_000))] = 1
+    keep: Annotated[int, Parsed(values.WholeNumber(1, 1_000_000))] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     run_logs: Annotated[RunLogs, Part(RunLogs)] = RunLogs()
-    history_months: Annotated[int, Parsed(values.whole_number(1, 1200))] = 13
+    history_months: Annotated[int, Parsed(values.WholeNumber(1, 1200))] = 13
     rules: Annotated[tuple[Rule, ...], Items(Rule)] = ()
 
 

@@ -35,7 +35,7 @@ Exit codes: 0 done, or nothing to do. 1 something could not be rotated; each is 
 logrotate is not installed; nothing was rotated.
 """
 Size = Annotated[int, Parsed(values.parse_size)]
-Keep = Annotated[int, Parsed(values.whole_number(0, 10_000))]
+Keep = Annotated[int, Parsed(values.WholeNumber(0, 10_000))]
 Account = Annotated[str, Parsed(values.parse_account)]
 _RUN_LOG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*\.log")
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -55,7 +55,7 @@ class LogRule:
     """Logs of other programs that are treated alike."""
 
     paths: Annotated[tuple[str, ...], Parsed(list_of(parse_log_pattern))]
-    period: Annotated[str, Parsed(values.one_of("daily", "weekly", "monthly", "yearly"))] | None = None
+    period: Annotated[str, Parsed(values.OneOf("daily", "weekly", "monthly", "yearly"))] | None = None
     max_size: Size | None = None
     keep: Keep = 14
     compress: Bool = True

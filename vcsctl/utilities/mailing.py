@@ -53,8 +53,8 @@ class Mail:
     """How, from whom and to whom."""
 
     host: Annotated[str, Parsed(_parse_host)]
-    port: Annotated[int, Parsed(values.whole_number(1, 65535))] | None = None
-    security: Annotated[str, Parsed(values.one_of("none", "starttls", "tls"))] = "none"
+    port: Annotated[int, Parsed(values.WholeNumber(1, 65535))] | None = None
+    security: Annotated[str, Parsed(values.OneOf("none", "starttls", "tls"))] = "none"
     ca_file: Annotated[str, Parsed(parse_plain_path)] | None = None
     user: Annotated[str, Parsed(_parse_user)] | None = None
     password_file: Annotated[str, Parsed(parse_plain_path)] | None = None

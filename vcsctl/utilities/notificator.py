@@ -36,7 +36,7 @@ _FREE_PARTS = 10
 _PERCENT_MARGIN = 5
 _VERSION = 1
 WHAT = ("access", "space", "inodes")
-Percent = Annotated[int, Parsed(values.whole_number(1, 100))]
+Percent = Annotated[int, Parsed(values.WholeNumber(1, 100))]
 Level = Literal["high", "between", "low"]
 
 
@@ -50,7 +50,7 @@ class FileSystem:
     free_below: Annotated[int, Parsed(values.parse_size)] | None = None
     inodes_used_above: Percent = 90
     inodes_clear_below: Percent | None = None
-    inodes_free_below: Annotated[int, Parsed(values.whole_number(1, 999_999_999))] | None = None
+    inodes_free_below: Annotated[int, Parsed(values.WholeNumber(1, 999_999_999))] | None = None
 
     def __post_init__(self) -> None:
         for clear, above in (("clear_below", "used_above"), ("inodes_clear_below", "inodes_used_above")):

@@ -122,7 +122,7 @@ def parse_plain_path(value: object) -> str:
 
 def list_of(parse: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
     """A parser of at least one value, without repetitions."""
-    return values.unique_list(parse, lowest=1)
+    return values.UniqueList(parse, lowest=1)
 
 
 def size_text(size: int) -> str:
