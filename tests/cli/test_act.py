@@ -67,6 +67,7 @@ def test_run_within_ends_though_nothing_is_claimed_that_could_record_it(site: Si
         assert re.search(r"r\w+: missed: could not start by \S+ \S+ \(--within\)$", said, re.MULTILINE), said
     assert not site.vcsctl("queue").stdout, "nothing waits any more"
     assert "(--within)" not in site.vcsctl("why", "quick").stdout
+    assert site.vcsctl("cancel", "quick").returncode == 3, "what was told as missed is not cancelled afterwards"
     site.start()
     site.until(lambda: ("missed", "too-late") in outcomes(site, "quick"), "then it is on record too")
 

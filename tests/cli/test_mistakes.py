@@ -97,6 +97,7 @@ def test_set_and_cat_know_unknown_services_too(shared: Site) -> None:
         (("help", "status", "foo"), "vcsctl: vcsctl status has no command below it; `vcsctl help status` shows"),
         (("help", "nodes", "frob"), "vcsctl: no such command 'frob'; `vcsctl nodes --help` lists the commands"),
         (("help", "stats"), "vcsctl: no such command 'stats'; did you mean status?"),
+        (("simulate", "--hours", "8h"), "--hours: '8h' is no number of hours; write for example 8 or 0.5"),
         *(
             ((command, "--hours", hours), f"--hours: {hours} is not from a minute (0.017) to 744")
             for command in ("timeline", "simulate", "advise")

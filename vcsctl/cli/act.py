@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import islice
 
 import click
@@ -81,9 +82,15 @@ def cancel(context: Context, name: str, node: str | None) -> None:
     context.row(name)
     keys = Overview(context).keys_on(name, node)
     waiting = [one for one in _waiting(context, name) if node is None or one.key in keys]
-    requests = [queued.request for pending in waiting for queued in pending.requests]
+    now = datetime.now(UTC)
+    # One whose time is over is missed, and whoever waited for it was told so.
+    requests = [one.request for pending in waiting for one in pending.requests if not one.is_past(now)]
     if not requests:
-        hint = f"; its slot waits there: `vcsctl disable {name}` drops it" if waiting else ""
+        hint = (
+            f"; its slot waits there: `vcsctl disable {name}` drops it"
+            if any(one.slots_first for one in waiting)
+            else ""
+        )
         raise NotRunningError(f"{name} has no request in the queue" + (f" on {node}" if node else "") + hint)
     for request in requests:
         queue.cancel(context.paths, request.key, request.id)

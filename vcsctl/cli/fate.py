@@ -17,7 +17,7 @@ from vcsctl.cli.overview import Overview
 from vcsctl.cli.whereabouts import log_of
 from vcsctl.domain.history import Row, rows
 from vcsctl.domain.nodes import CLOCK_LIMIT_S
-from vcsctl.domain.run import CAUSES, Dropped, Request, parse_run_id, too_late
+from vcsctl.domain.run import CANCELLED, CAUSES, Dropped, Request, parse_run_id, too_late
 from vcsctl.errors import CANNOT_START, EXPIRED, FAILED, LOST, OK, SKIPPED, TIMED_OUT
 from vcsctl.store import files, history
 from vcsctl.store.queue import QueueReader
@@ -123,8 +123,11 @@ class Fates:
             return None
         pending = QueueReader(self._context.paths, Faults()).read_key(request.key)
         for queued in pending.requests if pending else ():
-            if queued.request.id == request.id and not queued.cancelled and queued.expires_at:
-                return _dropped(request, Dropped("too-late", too_late(queued.expires_at), request=request.id))
+            if queued.request.id == request.id and queued.expires_at:
+                cause, why = "too-late", too_late(queued.expires_at)
+                if queued.cancelled:
+                    cause, why = "cancelled", CANCELLED
+                return _dropped(request, Dropped(cause, why, request=request.id))
         return None  # it has left the queue by now
 
     def _recorded(self, request: Request) -> Message | None:

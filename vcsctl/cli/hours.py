@@ -15,12 +15,16 @@ _LEAST = 1 / 60
 
 def hours_option(default: float) -> Callable[[Any], Any]:
     return click.option(
-        "--hours", metavar="N", type=float, default=default, show_default=True, callback=_checked,
+        "--hours", metavar="N", default=f"{default:g}", show_default=True, callback=_checked,
         help=f"For how long, at most {_MOST}.",
     )  # fmt: skip
 
 
-def _checked(_ctx: click.Context, _option: click.Parameter, hours: float) -> float:
+def _checked(_ctx: click.Context, _option: click.Parameter, text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        raise UsageError(f"--hours: {text!r} is no number of hours; write for example 8 or 0.5") from None
     if not _LEAST <= hours <= _MOST:  # nan is neither
         raise UsageError(f"--hours: {hours:g} is not from a minute (0.017) to {_MOST}")
     return hours

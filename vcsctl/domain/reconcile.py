@@ -15,7 +15,7 @@ from vcsctl.domain.decision import Close, Decision, Idle, KeyView, Plan, Recover
 from vcsctl.domain.holder import Blocked, Holder, reserver, waits_for_group, waits_for_reserved
 from vcsctl.domain.keep_up import is_daemons, keep_up
 from vcsctl.domain.reservations import Entry
-from vcsctl.domain.run import CAUSES, Claim, Dropped, Trigger, to_text, too_late
+from vcsctl.domain.run import CANCELLED, CAUSES, Claim, Dropped, Trigger, to_text, too_late
 from vcsctl.domain.unit import Daemon, FixedTime, TimedUnit, Unit
 
 # A slot noticed later than this, and not from the queue, was missed first: the run is labelled `late`.
@@ -130,7 +130,7 @@ def _valid_requests(view: KeyView, now: datetime, ledger: _Ledger) -> list[Waite
     valid = []
     for waiter in sorted(view.requests, key=lambda waiter: (waiter.entered_at, waiter.id)):
         if waiter.cancelled:
-            ledger.drop("cancelled", "the request was cancelled", request=waiter.id)
+            ledger.drop("cancelled", CANCELLED, request=waiter.id)
         elif waiter.expires_at and now >= waiter.expires_at:
             late = too_late(waiter.expires_at)
             ledger.drop("too-late", late, request=waiter.id, asked_at=waiter.entered_at)

@@ -17,6 +17,7 @@ Writer = Literal["runner", "successor", "claim"]
 
 # What `vcsctl lock` runs is recorded as this service; no unit may have its name.
 LOCK = "lock"
+CANCELLED = "the request was cancelled"
 
 
 class Cause(NamedTuple):

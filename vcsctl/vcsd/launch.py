@@ -16,7 +16,7 @@ from vcsctl.domain.effective import in_force
 from vcsctl.domain.holder import Blocked, Holder, waits_for_group
 from vcsctl.domain.outcome import End
 from vcsctl.domain.reconcile import CLOCK_TOLERANCE, decide
-from vcsctl.domain.run import Claim, service_of, to_text
+from vcsctl.domain.run import CANCELLED, Claim, service_of, to_text
 from vcsctl.domain.unit import Daemon, Unit, to_plain
 from vcsctl.errors import StorageError
 from vcsctl.runners import cgroups
@@ -316,7 +316,7 @@ class Launcher:
         if claim.requests and claim.slot is None:
             cancelled = [one for one in claim.requests if queue.is_cancelled(self.paths, claim.key, one)]
             if len(cancelled) == len(claim.requests):
-                return "the request was cancelled"
+                return CANCELLED
         by_itself = claim.trigger == "daemon" or (claim.slot is not None and not claim.requests)
         if by_itself and self._disabled(claim):
             return "the service was disabled"
