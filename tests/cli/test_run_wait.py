@@ -33,6 +33,7 @@ UNITS = {
     "lost": "exec: [/bin/sleep, 1000]\n",
     "counts": "exec: [/bin/sh, -c, 'echo this is $VCS_RUN_ID']\n",
     "endless": "exec: [/bin/sh, -c, 'printf %s $VCS_RUN_ID']\n",
+    "large": "exec: [/bin/sh, -c, 'yes größer | head -c 9000000; yes plain | head -c 20000000']\n",
 }
 
 
@@ -201,6 +202,18 @@ def test_several_logs_are_told_apart_and_one_is_printed_byte_for_byte(shared: Si
     assert following.stdout.read(len(every)) == every
     following.terminate()
     following.communicate()
+
+
+def test_a_large_log_is_passed_on_as_fast_as_it_is_read(shared: Site) -> None:
+    """It took a minute: a piece of it was taken for each look at the shared directory. As it takes part of a second, the
+    bound leaves room for a machine with much else to do."""
+    process = subprocess.Popen(
+        command(shared, "run", "large", "--follow"), env=shared.environment, stdout=subprocess.PIPE
+    )
+    try:
+        assert len(process.communicate(timeout=15)[0]) == 29_000_000
+    finally:
+        process.kill()
 
 
 def started(row: dict[str, Any]) -> str:

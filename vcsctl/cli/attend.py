@@ -17,7 +17,7 @@ import click
 from vcsctl.cli.context import Context, show
 from vcsctl.cli.fate import Fates
 from vcsctl.cli.log_follow import follow_one
-from vcsctl.cli.lookout import Lookout, Message, again
+from vcsctl.cli.lookout import Lookout, Message, again, wait_for
 from vcsctl.cli.tables import age, readable
 from vcsctl.cli.terminal import Shown
 from vcsctl.cli.waiting import LOOK_S, Progress, Sentence, on_interrupt, tell
@@ -37,7 +37,8 @@ def attend(context: Context, entering: Entering, *, with_logs: bool) -> int:
         attending = _Attending(context.config.log_dir, with_logs, stack)
         lookout = stack.enter_context(Lookout(lambda: _looks(context, entering)))
         while not attending.is_over:
-            for message in lookout.messages(LOOK_S):
+            wait_for([lookout, *attending.readings], LOOK_S)
+            for message in lookout.messages(0.0):
                 attending.heed(message)
             attending.deaf = f"{storage} does not answer; waiting goes on" if lookout.is_deaf else ""
             attending.go_on()
@@ -104,6 +105,10 @@ class _Attending:
     @property
     def is_over(self) -> bool:
         return self._all_requested and all(one.is_over for one in self._awaited.values())
+
+    @property
+    def readings(self) -> list[Lookout]:
+        return [one.reading for one in self._awaited.values() if one.reading is not None and not one.is_read]
 
     @property
     def code(self) -> int:
@@ -183,12 +188,16 @@ class _Attending:
         if one.reading is None:
             path = log_path(self._log_dir, one.key, run)
             one.reading = self._stack.enter_context(Lookout(lambda: follow_one(path, LOOK_S)))
+        until_s = time.monotonic() + LOOK_S / len(self._awaited)  # then what else there is to hear
+        is_first = True
         try:
-            for message in one.reading.messages(0.0):
-                if "data" in message:
-                    self._print(one, message["data"].encode("latin-1"))
-                else:
-                    self._heed_look(one, message)
+            while is_first or (not one.is_read and one.reading.is_ready and time.monotonic() < until_s):
+                is_first = False
+                for message in one.reading.messages(0.0):
+                    if "data" in message:
+                        self._print(one, message["data"].encode("latin-1"))
+                    else:
+                        self._heed_look(one, message)
         except VcsError as error:
             one.is_read = True
             self._say(str(error))

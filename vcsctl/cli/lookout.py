@@ -10,7 +10,7 @@ import select
 import signal
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -53,6 +53,10 @@ class Lookout:
         self._child.give_up()
 
     @property
+    def is_ready(self) -> bool:
+        return wait_for([self], 0.0)
+
+    @property
     def is_deaf(self) -> bool:
         return not self.is_over and time.monotonic() - self._heard_s > DEAF_AFTER_S
 
@@ -63,7 +67,7 @@ class Lookout:
         if self.is_over:
             time.sleep(patience_s)
             return []
-        if not select.select([self._child.pipe], [], [], patience_s)[0]:
+        if not wait_for([self], patience_s):
             return []
         self._heard_s = time.monotonic()
         data = self._child.take()
@@ -80,6 +84,12 @@ class Lookout:
         self.is_over = True
         if (code := self._child.end()) < 0:
             raise VcsError(f"what looked at the shared directory was killed by {linux.signal_name(-code)}; try again")
+
+
+def wait_for(lookouts: Sequence[Lookout], patience_s: float) -> bool:
+    """Until one of them has something to tell, be it a part of a message, and no longer than that."""
+    pipes = [one._child.pipe for one in lookouts if not one.is_over]
+    return bool(select.select(pipes, [], [], patience_s)[0])
 
 
 def _fault(message: Message) -> Exception:
@@ -110,7 +120,8 @@ def _tell(look: Look, pipe: int) -> int:
 
 
 def _send(pipe: int, message: Message) -> None:
-    write_all(pipe, json.dumps(message).encode() + b"\n")
+    text = json.dumps(message, ensure_ascii=False)  # else most bytes of a log would take six
+    write_all(pipe, text.encode(errors="surrogatepass") + b"\n")
 
 
 def again(look: Look, pause_s: float) -> Iterator[Message]:
