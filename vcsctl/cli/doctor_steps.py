@@ -46,17 +46,17 @@ def carried_out(steps: Generator[Step, None, None]) -> Iterator[Line]:
 
     Ctrl-C, or whatever else ends the command, ends the child too, after it has removed what it made.
     """
-    name, told, patience_s, began_s = "the first check", "", _SILENCE_S, time.monotonic()
+    name, told, patience_s = "the first check", "", _SILENCE_S
     with Lookout(lambda: _work(steps), dies_by=signal.SIGTERM) as lookout:
         while not lookout.is_over:
             messages = lookout.messages(_SILENCE_S)
             for message in messages:
                 match message:
                     case {"begins": str(name), "patience_s": patience_s}:
-                        began_s = time.monotonic()
+                        pass
                     case {"check": check, "findings": findings, "took_s": took_s}:
                         yield from (Line(check, verdict, text, took_s) for verdict, text in findings)
-            took_s = time.monotonic() - began_s
+            took_s = lookout.silent_s  # it says nothing while it is at one
             if messages or lookout.is_over or took_s < _SILENCE_S:
                 continue
             if took_s >= patience_s:

@@ -19,6 +19,7 @@ from vcsctl.errors import OK, StorageError, VcsError
 from vcsctl.runners import linux
 
 DEAF_AFTER_S = 4.0  # a storage that has not answered for so long is said to hang
+_LATE_S = 1.0  # who listens again so much later than agreed was stopped, or busy: that is no silence of the storage
 
 Message = dict[str, Any]
 Look = Callable[[], Iterator[Message]]
@@ -36,7 +37,7 @@ class Lookout:
         self._dies_by = dies_by
         self._buffer = b""
         self._raised: Message | None = None
-        self._heard_s = time.monotonic()
+        self._heard_s = self._listened_s = time.monotonic()
         self.is_over = False
 
     def __enter__(self) -> Lookout:
@@ -57,8 +58,13 @@ class Lookout:
         return wait_for([self], 0.0)
 
     @property
+    def silent_s(self) -> float:
+        """For how long nothing has come while somebody listened."""
+        return self._listened_s - self._heard_s
+
+    @property
     def is_deaf(self) -> bool:
-        return not self.is_over and time.monotonic() - self._heard_s > DEAF_AFTER_S
+        return not self.is_over and self.silent_s > DEAF_AFTER_S
 
     def messages(self, patience_s: float) -> list[Message]:
         """What has come, waiting no longer than that for the first of it."""
@@ -67,9 +73,14 @@ class Lookout:
         if self.is_over:
             time.sleep(patience_s)
             return []
-        if not wait_for([self], patience_s):
+        has_come = wait_for([self], patience_s)
+        now_s = time.monotonic()
+        if now_s - self._listened_s > patience_s + _LATE_S:
+            self._heard_s += now_s - self._listened_s
+        self._listened_s = now_s
+        if not has_come:
             return []
-        self._heard_s = time.monotonic()
+        self._heard_s = now_s
         data = self._child.take()
         if not data:
             self._see_end()

@@ -1,0 +1,77 @@
+"""A child that looks again and again: whether it is heard, by what name its storage goes, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+from vcsctl.cli import lookout as lookout_module
+from vcsctl.cli.doctor_steps import Step, carried_out
+from vcsctl.cli.lookout import Lookout, Message
+
+PATIENCE_S = 10.0
+
+
+def silent() -> Iterator[Message]:
+    yield {"pid": os.getpid()}
+    time.sleep(1000)
+
+
+def state_of(pid: int) -> str:
+    """As the kernel has it; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < give_up, what
+        time.sleep(0.01)
+
+
+def said_by(program: Callable[[], None], begun: str, stopped_s: float) -> str:
+    """By a process that is stopped for so long once it has said that, as by Ctrl-Z and fg."""
+    command = [sys.executable, "-c", f"from tests.cli import test_lookout; test_lookout.{program.__name__}()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == f"{begun}\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(stopped_s)
+        process.send_signal(signal.SIGCONT)
+        return process.communicate(timeout=60)[0]
+
+
+def listens() -> None:
+    lookout_module.DEAF_AFTER_S = 1.0
+    with Lookout(silent) as lookout:
+        lookout.messages(PATIENCE_S)
+        print("begun", flush=True)
+        lookout.messages(1.0)
+        print("deaf" if lookout.is_deaf else "waited for", flush=True)
+        give_up = time.monotonic() + PATIENCE_S
+        while not lookout.is_deaf and time.monotonic() < give_up:
+            lookout.messages(0.1)
+        print("deaf" if lookout.is_deaf else "never found deaf")
+
+
+def test_a_time_in_which_the_command_itself_was_stopped_is_no_silence() -> None:
+    assert said_by(listens, "begun", 2.5) == "waited for\ndeaf\n"
+
+
+def checks() -> None:
+    def steps() -> Generator[Step, None, None]:
+        yield Step("one", 3.0, lambda: time.sleep(4.5) or [("ok", "fine")])  # type: ignore[func-returns-value]
+
+    print(*(line.text for line in carried_out(steps())))
+
+
+def test_doctor_does_not_count_that_time_either() -> None:
+    assert said_by(checks, "still at: one", 2.0) == "fine\n", "of 4.5 s it has waited for 2.5 at most"
