@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import pytest
+
 from vcsctl.cli import lookout as lookout_module
 from vcsctl.cli.doctor_steps import Step, carried_out
 from vcsctl.cli.lookout import Lookout, Message
+from vcsctl.errors import VcsError
 
 PATIENCE_S = 10.0
 
@@ -75,3 +78,14 @@ def checks() -> None:
 
 def test_doctor_does_not_count_that_time_either() -> None:
     assert said_by(checks, "still at: one", 2.0) == "fine\n", "of 4.5 s it has waited for 2.5 at most"
+
+
+def test_what_is_killed_is_named_by_what_it_looked_at() -> None:
+    def look() -> Iterator[Message]:
+        yield {}
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    said = "what looked at the log directory /l was killed by SIGKILL"
+    with Lookout(look, storage="the log directory /l") as lookout, pytest.raises(VcsError, match=said):
+        while True:
+            lookout.messages(PATIENCE_S)

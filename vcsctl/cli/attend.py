@@ -187,7 +187,8 @@ class _Attending:
         run = one.seen["run"]
         if one.reading is None:
             path = log_path(self._log_dir, one.key, run)
-            one.reading = self._stack.enter_context(Lookout(lambda: follow_one(path, LOOK_S)))
+            reading = Lookout(lambda: follow_one(path, LOOK_S), storage=self._log_storage(one))
+            one.reading = self._stack.enter_context(reading)
         until_s = time.monotonic() + LOOK_S / len(self._awaited)  # then what else there is to hear
         is_first = True
         try:

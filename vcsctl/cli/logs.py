@@ -141,7 +141,7 @@ class _Printer:
 
 def _follow(context: Context, wanted: Wanted) -> None:
     """Two children look, the one at the logs and the other at the shared directory: each may hang by itself."""
-    with Lookout(lambda: follow(wanted)) as reading:
+    with Lookout(lambda: follow(wanted), storage=wanted.storage) as reading:
         log_dir = _Said(wanted.storage)
         found: list[Message] = []
         while not found:

@@ -1,4 +1,4 @@
-"""A child that looks at the shared directory again and again and tells what it sees: one that hangs hangs the child
+"""A child that looks at a storage again and again and tells what it sees: one that hangs hangs the child
 alone, and whoever waits still answers, says so, and ends on Ctrl-C. Judges and prints nothing.
 """
 
@@ -29,12 +29,13 @@ class Lookout:
     """What `look` yields in a child, as it comes. An empty message is a sign of life, and is not passed on.
 
     A fault that the child raises is raised here, with its sentence and its exit code, after what it had said before.
-    `dies_by` is the signal that ends it before it is over.
+    `dies_by` is the signal that ends it before it is over. `storage`: what it looks at, if not the shared directory.
     """
 
-    def __init__(self, look: Look, *, dies_by: int = signal.SIGKILL) -> None:
+    def __init__(self, look: Look, *, dies_by: int = signal.SIGKILL, storage: str = "") -> None:
         self._child = begin(lambda pipe: _tell(look, pipe), dies_by=dies_by)
         self._dies_by = dies_by
+        self._storage = storage or "the shared directory"
         self._buffer = b""
         self._raised: Message | None = None
         self._heard_s = self._listened_s = time.monotonic()
@@ -94,7 +95,7 @@ class Lookout:
     def _see_end(self) -> None:
         self.is_over = True
         if (code := self._child.end()) < 0:
-            raise VcsError(f"what looked at the shared directory was killed by {linux.signal_name(-code)}; try again")
+            raise VcsError(f"what looked at {self._storage} was killed by {linux.signal_name(-code)}; try again")
 
 
 def wait_for(lookouts: Sequence[Lookout], patience_s: float) -> bool:
