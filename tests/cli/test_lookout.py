@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from vcsctl.cli import lookout as lookout_module
+from vcsctl.cli.child import begin
 from vcsctl.cli.doctor_steps import Step, carried_out
 from vcsctl.cli.lookout import Lookout, Message
 from vcsctl.errors import VcsError
@@ -89,3 +90,20 @@ def test_what_is_killed_is_named_by_what_it_looked_at() -> None:
     with Lookout(look, storage="the log directory /l") as lookout, pytest.raises(VcsError, match=said):
         while True:
             lookout.messages(PATIENCE_S)
+
+
+def test_one_with_a_time_to_live_dies_when_its_parent_cannot_kill_it_any_more() -> None:
+    program = "import os, sys, time\nfrom vcsctl.cli.child import begin\n"
+    program += "child = begin(lambda _: time.sleep(1000), dies_after_s=0.5)\nprint(child.pid, flush=True)\nos._exit(0)"
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    until(lambda: state_of(int(done.stdout)) in ("", "Z"), "it has ended")  # nobody here reaps what is init's
+
+
+def test_who_ignores_alarms_passes_that_on_to_no_child() -> None:
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    try:
+        child = begin(lambda _: time.sleep(1000) or 0, dies_after_s=0.1)  # type: ignore[func-returns-value]
+        assert child.take() == b""
+        assert child.end() == -signal.SIGALRM
+    finally:
+        signal.signal(signal.SIGALRM, before)

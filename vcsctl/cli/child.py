@@ -41,11 +41,11 @@ class Child:
         self.given_up = True
 
 
-def begin(work: Callable[[int], int], *, dies_by: int | None = signal.SIGKILL) -> Child:
+def begin(work: Callable[[int], int], *, dies_by: int = signal.SIGKILL, dies_after_s: float = 0.0) -> Child:
     """A child that does `work`, which gets the pipe to write into and returns the exit code.
 
-    Its parent's death sends it `dies_by`; None is for one that nobody lets live for longer than a moment. What `work`
-    raises is seen by nobody, for there is nowhere to print it.
+    Its parent's death sends it `dies_by`; with `dies_after_s` an alarm ends it instead. What `work` raises is seen by
+    nobody, for there is nowhere to print it.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -55,12 +55,18 @@ def begin(work: Callable[[int], int], *, dies_by: int | None = signal.SIGKILL) -
     if pid == 0:
         code = FAILED
         try:
-            if dies_by is None or _dies_with(parent, dies_by):
+            if _dies_in_time(dies_after_s) or _dies_with(parent, dies_by):
                 code = work(_alone_with(writer))
         finally:
             os._exit(code)
     os.close(writer)
     return Child(pid, reader)
+
+
+def _dies_in_time(after_s: float) -> bool:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, after_s)  # by 0 none is set
+    return after_s > 0
 
 
 def _dies_with(parent: int, number: int) -> bool:

@@ -255,7 +255,7 @@ def _in_time(find: Callable[[], Iterable[str]]) -> list[str]:
         write_all(pipe, "\n".join(find()).encode())
         return OK
 
-    child = begin(work, dies_by=None)
+    child = begin(work, dies_after_s=2 * _PATIENCE_S)  # a shell may have killed us before we give it up
     give_up, found = time.monotonic() + _PATIENCE_S, b""
     while select.select([child.pipe], [], [], max(0.0, give_up - time.monotonic()))[0]:
         part = child.take()
