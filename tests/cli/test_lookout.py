@@ -16,7 +16,7 @@ from vcsctl.cli import lookout as lookout_module
 from vcsctl.cli.child import begin
 from vcsctl.cli.doctor_steps import Step, carried_out
 from vcsctl.cli.lookout import Lookout, Message
-from vcsctl.errors import VcsError
+from vcsctl.errors import UsageError, VcsError
 
 PATIENCE_S = 10.0
 
@@ -107,3 +107,14 @@ def test_who_ignores_alarms_passes_that_on_to_no_child() -> None:
         assert child.end() == -signal.SIGALRM
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_nothing_is_left_of_one_that_has_raised_a_fault() -> None:
+    def look() -> Iterator[Message]:
+        yield {"pid": os.getpid()}
+        raise UsageError("no")
+
+    with Lookout(look) as lookout:
+        pid = lookout.messages(PATIENCE_S)[0]["pid"]
+        until(lambda: state_of(pid) == "Z", "it has ended")
+    assert state_of(pid) == ""

@@ -40,6 +40,11 @@ class Child:
         os.kill(self.pid, number)
         self.given_up = True
 
+    def leave(self) -> None:
+        """For one that was given up: it is reaped if it has ended by now."""
+        os.close(self.pipe)
+        os.waitpid(self.pid, os.WNOHANG)
+
 
 def begin(work: Callable[[int], int], *, dies_by: int = signal.SIGKILL, dies_after_s: float = 0.0) -> Child:
     """A child that does `work`, which gets the pipe to write into and returns the exit code.

@@ -37,6 +37,7 @@ class Heads:
         """Of many at once, which takes as long as of one."""
         runs = {log.name for log in logs if log.number is not None}
         if runs and self._answers:
+            self._answers = False  # unless all is told without a fault
             with contextlib.suppress(VcsError), Lookout(lambda: self._look(set(runs))) as lookout:
                 give_up_s = time.monotonic() + _PATIENCE_S
                 while not lookout.is_over and (left_s := give_up_s - time.monotonic()) > 0:

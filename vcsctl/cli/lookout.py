@@ -49,7 +49,7 @@ class Lookout:
             return
         if not self._child.given_up:
             self._child.give_up(self._dies_by)
-        os.close(self._child.pipe)
+        self._child.leave()
 
     def give_up(self) -> None:
         self._child.give_up()
