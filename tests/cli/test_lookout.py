@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from vcsctl.cli import lookout as lookout_module
 from vcsctl.cli.child import begin
 from vcsctl.cli.doctor_steps import Step, carried_out
+from vcsctl.cli.log_follow import Wanted, follow, follow_one
 from vcsctl.cli.lookout import Lookout, Message
 from vcsctl.errors import UsageError, VcsError
 
@@ -118,3 +120,53 @@ def test_nothing_is_left_of_one_that_has_raised_a_fault() -> None:
         pid = lookout.messages(PATIENCE_S)[0]["pid"]
         until(lambda: state_of(pid) == "Z", "it has ended")
     assert state_of(pid) == ""
+
+
+def test_following_outlives_a_log_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "calc"
+    folder.mkdir()
+    (folder / "calc.1.log").write_text("one\n")
+    following = follow(Wanted(str(tmp_path), "calc", None, None, None))
+    seen = [next(message for message in following if "data" in message)]
+    (folder / "calc.2.log").symlink_to(folder / "calc.2.log")  # whose opening fails
+    fault = next(message["fault"] for message in following if "fault" in message)
+    assert fault == f"cannot read {folder}/calc.2.log: too many levels of symbolic links"
+    (folder / "calc.2.log").unlink()
+    (folder / "calc.2.log").write_text("two\n")
+    seen.append(next(message for message in following if "data" in message))
+    assert [message["data"] for message in seen] == ["one\n", "two\n"]
+    assert next(message["fault"] for message in following if "fault" in message) == "", "told that it goes on"
+
+
+def test_so_does_following_one(tmp_path: Path) -> None:
+    log = tmp_path / "calc.1.log"
+    log.symlink_to(log)
+    following = follow_one(str(log), 0.01)
+    assert "too many levels" in next(message["fault"] for message in following if "fault" in message)
+    log.unlink()
+    log.write_text("one\n")
+    assert next(message["data"] for message in following if "data" in message) == "one\n"
+
+
+def test_a_log_removed_on_another_node_gives_way_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS answers then, which no file system of this machine does."""
+    folder = tmp_path / "calc"
+    folder.mkdir()
+    old, new = folder / "calc.1.log", folder / "calc.2.log"
+    old.write_text("one\n")
+    following = follow(Wanted(str(tmp_path), "calc", None, None, None))
+    assert next(message["data"] for message in following if "data" in message) == "one\n"
+    next(message for message in following if "read_s" in message)
+    fstat, removed = os.fstat, os.stat(old).st_ino
+
+    def stale(descriptor: int) -> os.stat_result:
+        if fstat(descriptor).st_ino == removed:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", stale)
+    fault = next(message["fault"] for message in following if "fault" in message)
+    assert fault == f"cannot read {folder}: stale file handle"
+    new.write_text("two\n")
+    assert next(message["data"] for message in following if "data" in message) == "two\n"
+    assert next(message["fault"] for message in following if "fault" in message) == ""

@@ -71,6 +71,7 @@ class _Awaited:
     has_log: bool = False
     is_told: bool = False
     is_over: bool = False  # and all of it was said
+    fault: str = ""  # what its storage answers instead
     rest: bytes = b""
     shown: Shown = field(default_factory=Shown)
 
@@ -163,6 +164,9 @@ class _Attending:
             if one.reading is not None and one.reading.is_deaf and not one.is_read:
                 found.append((f"{self._log_storage(one)} does not answer; waiting goes on", ""))
                 continue
+            if one.fault and not one.is_read:
+                found.append((f"{one.fault}; waiting goes on", ""))
+                continue
             since = f", {age(now - one.seen['at'])}" if one.seen.get("at") else ""
             match one.seen:
                 case {"state": "waits", "place": place, "of": of, "why": why}:
@@ -197,11 +201,16 @@ class _Attending:
                 for message in one.reading.messages(0.0):
                     if "data" in message:
                         self._print(one, message["data"].encode("latin-1"))
+                    elif "fault" in message:
+                        one.fault = message["fault"]
                     else:
                         self._heed_look(one, message)
         except VcsError as error:
             one.is_read = True
             self._say(str(error))
+        if one.has_ended and one.fault and not one.is_read:
+            one.is_read = True
+            self._say(one.fault)
         if one.has_ended and one.reading.is_deaf and not one.is_read:
             one.is_read = True
             self._say(f"{run}: what it wrote since is not shown: {self._log_storage(one)} does not answer")

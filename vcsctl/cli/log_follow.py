@@ -4,6 +4,7 @@ Prints nothing; asks no shared directory.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 
 from vcsctl.cli import log_files
 from vcsctl.cli.log_files import Log, Tail
-from vcsctl.cli.lookout import Message
+from vcsctl.cli.lookout import Look, Message, again
 from vcsctl.cli.whereabouts import is_here
-from vcsctl.errors import UsageError, VcsError
+from vcsctl.errors import StorageError, UsageError, VcsError
 
 _PAUSE_S = 0.2
 
@@ -69,31 +70,46 @@ def follow(wanted: Wanted) -> Iterator[Message]:
         yield {"there": bool(there), "chosen": [_plain(log) for log in chosen]}
         following = _Following(wanted, there)
         yield from following.begin(chosen)
-        while True:
-            began_s = time.monotonic()
-            yield from following.go_on()
-            yield {"read_s": began_s}
-            time.sleep(_PAUSE_S)
     except OSError as error:
         raise VcsError(_cannot_read(wanted.log_dir, error)) from None
+
+    def look() -> Iterator[Message]:
+        began_s = time.monotonic()
+        yield from following.go_on()
+        yield {"read_s": began_s}
+
+    yield from again(_told(look, f"{wanted.log_dir}/{wanted.name}"), _PAUSE_S)
 
 
 def follow_one(log: str, pause_s: float) -> Iterator[Message]:
     """The same of one log, which may not be here or not yet."""
     tail = None
-    try:
-        while True:
-            began_s = time.monotonic()
-            if tail is None and is_here(log):
-                for data in log_files.text_of(log_files.parts_of(log)[:-1]):  # of one that has grown large already
-                    yield {"data": data.decode("latin-1")}
-                tail = Tail(log)
-            for data in tail.new() if tail else ():
+
+    def look() -> Iterator[Message]:
+        nonlocal tail
+        began_s = time.monotonic()
+        if tail is None and is_here(log):
+            for data in log_files.text_of(log_files.parts_of(log)[:-1]):  # of one that has grown large already
                 yield {"data": data.decode("latin-1")}
-            yield {"read_s": began_s, "here": tail is not None}
-            time.sleep(pause_s)
-    except OSError as error:
-        raise VcsError(_cannot_read(log, error)) from None
+            tail = Tail(log)
+        for data in tail.new() if tail else ():
+            yield {"data": data.decode("latin-1")}
+        yield {"read_s": began_s, "here": tail is not None}
+
+    yield from again(_told(look, log), pause_s)
+
+
+def _told(look: Look, where: str) -> Look:
+    """With a sentence for what the system says: a shared log directory may answer again, and a log that was just
+    removed is listed no more."""
+
+    def looks() -> Iterator[Message]:
+        try:
+            yield from look()
+        except OSError as error:
+            raise StorageError(_cannot_read(where, error)) from None
+
+    return looks
 
 
 def _cannot_read(where: str, error: OSError) -> str:
@@ -126,14 +142,24 @@ class _Following:
     def go_on(self) -> Iterator[Message]:
         there = log_files.logs_of(self._wanted.log_dir, self._wanted.name)
         begun = [log for log in there if log.path not in self._seen]
+        gone = dict[str, OSError]()
         for key in self._tails:
-            yield from self._read_on(key)
+            try:
+                yield from self._read_on(key)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+                gone[key] = error  # removed on another node: the log of the next run takes its place
         for log in begun if self._wanted.run_id is None else ():
+            tail = Tail(log.path)
             self._seen.add(log.path)
             if log.key in self._tails:
                 self._tails.pop(log.key)[1].close()  # all of it was read after the next one had begun
-            self._tails[log.key] = (log, Tail(log.path))
+            self._tails[log.key] = (log, tail)
+            gone.pop(log.key, None)
             yield from self._read_on(log.key)
+        for fault in gone.values():
+            raise fault
 
     def _read_on(self, key: str) -> Iterator[Message]:
         log, tail = self._tails[key]

@@ -179,6 +179,8 @@ def _go_on(
                 elif message.get("read_s", 0.0) >= over_s:  # all that it wrote was there
                     printer.end()
                     return
+                else:
+                    log_dir.heed(message)
             for message in lookout.messages(0.0):
                 if message.get("over"):
                     over_s = min(over_s, time.monotonic())
