@@ -214,6 +214,9 @@ def test_timeline_of_some(shared: Site) -> None:
     assert keys("--hours", "1", "--past") == set()
     unknown = shared.vcsctl("timeline", "ratin")
     assert (unknown.returncode, unknown.stderr) == (4, "vcsctl: unknown service ratin; did you mean rating?\n")
+    none = shared.vcsctl("timeline", "ratin-*")
+    told = "vcsctl: no service matches ratin-*; `vcsctl status` lists them all\n"
+    assert (none.returncode, none.stderr) == (4, told)
     group = shared.vcsctl("timeline", "--group", "bilin")
     assert (group.returncode, group.stderr.startswith("vcsctl: no service is in group bilin; ")) == (4, True)
     far = shared.vcsctl("timeline", "--from", "2999-01-01")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
-from vcsctl.cli.hints import likely
+from vcsctl.cli.hints import is_glob, likely
 from vcsctl.cli.hours import hours_option
 from vcsctl.cli.layout import wrapped
 from vcsctl.cli.moments import Moment, moment_option
@@ -58,7 +58,7 @@ def timeline(
 ) -> None:
     """Show the coming or past hours as a chart.
 
-    Example: vcsctl timeline --past --hours 2 'rating-*'
+    Example: vcsctl timeline --past --hours 2 'rates-*'
 
     What was is from the history, what comes is foreseen as `vcsctl simulate` does it. A service in several groups has a
     line in each. Daemons are shown where they hold a group, or by name. Through a pipe it is a table.
@@ -205,6 +205,8 @@ def _names(context: Context, asked: _Asked) -> list[str]:
     found = set()
     for pattern in asked.patterns:
         matching = [name for name in units if fnmatchcase(name, pattern)]
+        if not matching and is_glob(pattern):
+            raise UnknownUnitError(f"no service matches {pattern}; `vcsctl status` lists them all")
         if not matching:
             context.row(pattern)
         found.update(matching)
