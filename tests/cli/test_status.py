@@ -159,13 +159,37 @@ def test_where_no_vcsd_runs_or_not_yet_status_says_what_that_means(site: Site) -
     assert "problem: " not in site.vcsctl("status").stdout
     site.kill()
     problem = (
-        "problem: vcsd on node a does not run, or has only just been started; until it answers what is shown of it "
+        "problem: vcsd on node a does not run, or has only just been started; until it answers it starts nothing new\n"
     )
     assert site.vcsctl("status").stdout.startswith(problem)
     (site.shared / "nodes/a.json").unlink()  # as between the first publishing of units and the first heartbeat
     first, second, *_ = site.vcsctl("status").stdout.splitlines()
     assert first.startswith("problem: node a has no heartbeat; its vcsd is only just starting, or ")
-    assert second.startswith("problem: no vcsd of this cell gives a sign of life; one that has only just been started ")
+    assert second == (
+        "problem: no vcsd of this cell gives a sign of life; one that has only just been started needs a moment: no slot "
+        "and no request is started until then; what already runs goes on, and its outcome is shown"
+    )
+
+
+def test_a_program_that_is_missing_is_a_problem_of_what_is_enabled(site: Site) -> None:
+    site.configure("node: a\n")
+    unit = "schedule: fixed-time\nrun_at: 04:05\nexec: [/nonexistent/program]\n"
+    site.unit("off", f"{unit}enabled: false\n")
+    site.unit("first", unit)
+    site.start()
+    told = "problem: first: program missing: /nonexistent/program; install it\n"
+    shown = site.vcsctl("status").stdout
+    assert (shown.startswith(told), shown.count("problem: ")) == (True, 1)
+    assert "problem: " not in site.vcsctl("status", "off*").stdout
+    detail = site.vcsctl("status", "first").stdout
+    assert (detail.startswith(told), detail.count("program missing")) == (True, 1)
+    for number in range(6):
+        site.unit(f"more{number}", unit)
+    assert site.vcsctl("reload").returncode == 0
+    each = ", ".join(f"{name} (/nonexistent/program)" for name in ("first", "more0", "more1", "more2", "more3"))
+    many = f"problem: program missing: {each}, and 2 more; install them; `vcsctl status NAME` says on which nodes\n"
+    shown = site.vcsctl("status").stdout
+    assert (shown.startswith(many), shown.count("problem: ")) == (True, 1)
 
 
 def test_an_unreadable_override_is_named(site: Site) -> None:

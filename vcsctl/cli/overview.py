@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vcsctl.domain.reservations import Entry
 
 NO_KIND = "none"
+MISSING = "program missing: "
 _NEVER = datetime.max.replace(tzinfo=UTC)
 KINDS = (("daemon", "Daemon"), ("periodical", "Periodical"), ("fixed-time", "Fixed Time"), (NO_KIND, "Not Loaded"))
 
@@ -234,7 +235,7 @@ class Overview:
         if allowed and not any(node.is_allowed(allowed) for node in self.context.nodes.values()):
             notes.append(f"no known node may run it (allowed: {', '.join(allowed)})")
         if row["missing"]:
-            notes.append(f"program missing: {row['missing']}")
+            notes.append(MISSING + row["missing"])
         if row["stale"]:
             notes.append("unit file broken: the last good version is in force")
         for node, differing in self.context.catalogs.differences.items():

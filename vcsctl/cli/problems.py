@@ -20,10 +20,12 @@ def problems(
     overview: Overview,
     names: Collection[str] | None,
     daemons: Mapping[str, Sequence[Instance]],
-    only: Line | None = None,
+    lines: Sequence[Line],
+    *,
+    in_detail: bool,
 ) -> list[str]:
-    """`names`: the services asked for, of whose units alone the faults count; None: all. `only`: the one that is shown
-    in all detail."""
+    """`names`: the services asked for, of whose units alone the faults count; None: all. `lines`: those that are shown,
+    `in_detail`: the one."""
     context = overview.context
     found = [
         f"on {where}: {text}" if where else text
@@ -40,12 +42,37 @@ def problems(
         if texts:
             found.append(f"node {where} differs: {listed(texts)}")
     found += [text for name, instances in daemons.items() for text in daemon_view.faults(name, instances)]
-    if only is not None and only.status == "enabled":
-        found += _missing_programs(overview.context, only.name)
+    enabled = [line.name for line in lines if line.status == "enabled"]
+    if in_detail:
+        found += [text for name in enabled for text in _missing_on_each(context, name)]
+    else:
+        found += _missing_programs(context, enabled)
     return [f"problem: {text}" for text in dict.fromkeys(found)]
 
 
-def _missing_programs(context: Context, name: str) -> Iterator[str]:
+def _missing_programs(context: Context, names: Sequence[str]) -> Iterator[str]:
+    """By the rows that are read already: those of other nodes of the same catalog would take longer than all else."""
+    catalogs, published = context.catalogs, context.published
+    lacking = dict[tuple[str, str], list[str]]()
+    for name in names:
+        rows = {published.node: published.units[name]} if catalogs.agree else catalogs.rows(name)
+        for node, row in sorted(rows.items()):
+            if row["missing"] and row["key"]:
+                lacking.setdefault((name, row["missing"]), []).append(node)
+    if len(lacking) > 1:
+        each = listed(f"{name} ({program})" for name, program in lacking)
+        yield f"program missing: {each}; install them; `vcsctl status NAME` says on which nodes"
+        return
+    for (name, program), where in lacking.items():
+        yield _lacks(context, name, program, where)
+
+
+def _lacks(context: Context, name: str, program: str, where: Sequence[str]) -> str:
+    on, there = (f" on {listed(where)}", " there") if len(context.nodes) > 1 else ("", "")
+    return f"{name}: program missing{on}: {program}; install it{there}"
+
+
+def _missing_on_each(context: Context, name: str) -> Iterator[str]:
     """By what the nodes published, and on this machine by a look: too dear for all services."""
     from vcsctl.cli.targets import places  # here, since the tables need no units
 
@@ -54,8 +81,7 @@ def _missing_programs(context: Context, name: str) -> Iterator[str]:
         if place.missing:
             lacking.setdefault(place.missing, []).append(place.node)
     for program, where in lacking.items():
-        on, there = (f" on {listed(where)}", " there") if len(context.nodes) > 1 else ("", "")
-        yield f"{name}: program missing{on}: {program}; install it{there}"
+        yield _lacks(context, name, program, where)
 
 
 def _without_vcsd(overview: Overview) -> list[str]:
@@ -63,9 +89,10 @@ def _without_vcsd(overview: Overview) -> list[str]:
     context, own = overview.context, overview.context.nodes.get(overview.context.config.node)
     if context.nodes and all(node.is_silent for node in context.nodes.values()):
         text = "no vcsd of this cell gives a sign of life; one that has only just been started needs a moment"
-        return [f"{text}. Until then nothing is started, and what is shown is as it was left"]
+        until = "no slot and no request is started until then"
+        return [f"{text}: {until}; what already runs goes on, and its outcome is shown"]
     if own is not None and not own.is_silent and _refuses(context.where.socket):
-        text = "does not run, or has only just been started; until it answers what is shown of it is as it was left"
+        text = "does not run, or has only just been started; until it answers it starts nothing new"
         return [f"vcsd on node {own.name} {text}"]
     return []
 

@@ -67,7 +67,7 @@ def _status(context: Context, selection: Selection, output: str, *, frame: bool)
         lines = [line for line in lines if is_chosen(selection, overview, line, daemons.get(line.name, ()))]
         daemons = {line.name: daemons[line.name] for line in lines if line.name in daemons}
     names = {line.name for line in lines} if selection.names or selection.is_filter else None
-    wrong = problems(overview, names, daemons, lines[0] if selection.only else None)
+    wrong = problems(overview, names, daemons, lines, in_detail=selection.only is not None)
     if output == "json":
         _show_json(overview, lines, daemons, wrong, selection)
         return

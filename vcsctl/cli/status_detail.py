@@ -9,7 +9,7 @@ from vcsctl.cli import daemon_view
 from vcsctl.cli.daemons import Instance
 from vcsctl.cli.decisions import changed_since
 from vcsctl.cli.layout import Column, Row, cut_line, shown_table, wrapped
-from vcsctl.cli.overview import NO_KIND, Line, Overview
+from vcsctl.cli.overview import MISSING, NO_KIND, Line, Overview
 from vcsctl.cli.selection import meaning
 from vcsctl.cli.status_facts import SLOTS, durations, last_rows, log_here, log_of, recent
 from vcsctl.cli.tables import local, readable, seconds, short, when
@@ -39,6 +39,8 @@ def detail_lines(overview: Overview, line: Line, instances: Sequence[Instance]) 
     for label, text in _facts(overview, line, rows):
         yield from wrapped(f"{label + ':':{_LABEL}}{readable(text)}", columns(), 2, _LABEL)
     for note in line.notes:
+        if line.status == "enabled" and note.startswith(MISSING):
+            continue  # it is among the problems above
         look = "waits" if note.startswith("override") else "bad"
         yield from (paint(look, text) for text in wrapped(readable(note), columns(), 2))
     for instance in instances:
