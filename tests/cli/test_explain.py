@@ -94,17 +94,18 @@ def test_why_at_a_time_that_is_no_slot_names_the_nearest_and_one_that_cannot_be_
 
 
 def test_why_names_the_zone_of_a_service_that_is_not_the_readers(shared: Site) -> None:
-    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(shared.root), "why", "backup"]
+    command = [sys.executable, "-m", "vcsctl.cli.main", "--root", str(shared.root)]
 
-    def told(*arguments: str) -> str:
+    def told(*arguments: str, by: str = "why") -> str:
         environment = {**shared.environment, "TZ": "Asia/Tokyo"}
         return subprocess.run(
-            [*command, *arguments], env=environment, capture_output=True, text=True, check=True
+            [*command, by, "backup", *arguments], env=environment, capture_output=True, text=True, check=True
         ).stdout
 
     assert told().startswith("declared: enabled, 04:05 on mon, UTC\n")
     assert re.search(r"\nnext slot: \S+ 13:05:00 \(in \S+\), 04:05 \+0000 in UTC, then \S+ 13:05:00\n", told())
     assert re.search(r"\nnow: next slot \S+ 13:05:00\n", told())
+    assert re.search(r"\n  next: +\S+ 13:05:00 \(in \S+\), 04:05 \+0000 in UTC, then \S+ 13:05,", told(by="status"))
     assert told("--at", "2027-01-04T04:05").startswith("slot: 2027-01-04 13:05:00 (in ")
     assert "), 04:05 +0000 in UTC\n" in told("--at", "2027-01-04T04:05")
     no_slot = told("--at", "2027-01-05T20:05")

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from vcsctl.cli.context import Context
 from vcsctl.cli.decisions import service_seen
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.tables import age, listed, local, seconds, when
+from vcsctl.cli.tables import age, elsewhere, listed, local, seconds, when
 from vcsctl.cli.targets import Place, places
 from vcsctl.domain.calendar import AtTimes, next_slot
 from vcsctl.domain.decision import Decision, Idle, KeyView, Start, Wait
@@ -39,15 +38,6 @@ class Link:
     @property
     def text(self) -> str:
         return self.label + self.fact if self.label.isspace() else f"{self.label or self.link}: {self.fact}"
-
-
-def elsewhere(instant: datetime, zone: str) -> str:
-    """The same instant in a service's zone, where that is another than the reader's; else nothing."""
-    here, there = instant.astimezone(), instant.astimezone(ZoneInfo(zone))
-    if there.utcoffset() == here.utcoffset():
-        return ""
-    day = f"{there:%Y-%m-%d} " if there.date() != here.date() else ""
-    return f", {day}{there:%H:%M %z} in {zone}"
 
 
 class KeyChain:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
-from vcsctl.cli.chain import KeyChain, Link, elsewhere
+from vcsctl.cli.chain import KeyChain, Link
 from vcsctl.cli.moments import Moment
-from vcsctl.cli.tables import local, when
+from vcsctl.cli.tables import elsewhere, local, when
 from vcsctl.domain.calendar import EveryMinutes, Schedule, next_slot, previous_slot
 from vcsctl.domain.clock_change import oddity
 from vcsctl.domain.explain import fates

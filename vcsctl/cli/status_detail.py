@@ -12,7 +12,7 @@ from vcsctl.cli.layout import Column, Row, cut_line, shown_table, wrapped
 from vcsctl.cli.overview import MISSING, NO_KIND, Line, Overview
 from vcsctl.cli.selection import meaning
 from vcsctl.cli.status_facts import SLOTS, durations, last_rows, log_here, log_of, recent
-from vcsctl.cli.tables import local, readable, seconds, short, when
+from vcsctl.cli.tables import elsewhere, local, readable, seconds, short, when
 from vcsctl.cli.terminal import columns, mark, paint
 from vcsctl.domain.history import Row as Outcome
 
@@ -73,8 +73,9 @@ def _facts(overview: Overview, line: Line, rows: Sequence[Outcome]) -> Iterator[
     if line.queued_since:
         yield "queue", f"in queue since {when(line.queued_since, now)}, {line.waits_for}"
     if slots := overview.next_slots(line, now, SLOTS):
-        then = [short(slot, slots[0]) for slot in slots[1:]]
-        yield "next", ", ".join((when(slots[0], now), *then))
+        then = ", ".join(short(slot, slots[0]) for slot in slots[1:])
+        zone = elsewhere(slots[0], _zone(overview, line)) if line.kind == "fixed-time" else ""
+        yield "next", f"{when(slots[0], now)}{f'{zone}, then' if zone else ','} {then}"
     if took := durations(rows):
         runs = f"the last {took.runs} runs" if took.runs > 1 else "its one run"
         yield "took", f"{seconds(took.average_s)} on average, {seconds(took.longest_s)} at most, by {runs}"
@@ -89,8 +90,11 @@ def _schedule(overview: Overview, line: Line) -> str:
         minutes = range(plain.get("align", 0), 60, plain["period"])
         shown = [f"{minute:02}" for minute in minutes[:3]] + (["..."] if len(minutes) > 3 else [])
         words += f", at minute{'s' if len(minutes) > 1 else ''} {', '.join(shown)} of each hour"
-    zone = plain.get("timezone") or overview.context.published.timezone
-    return f"{words}, {zone}"
+    return f"{words}, {_zone(overview, line)}"
+
+
+def _zone(overview: Overview, line: Line) -> str:
+    return line.plain.get("timezone") or overview.context.published.timezone
 
 
 def _key_row(overview: Overview, key: str) -> Row:

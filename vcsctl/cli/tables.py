@@ -59,6 +59,17 @@ def when(instant: datetime, now: datetime) -> str:
     return f"{local(instant)} ({ago(instant, now)})"
 
 
+def elsewhere(instant: datetime, zone: str) -> str:
+    """The same instant in a service's zone, where that is another than the reader's; else nothing."""
+    from zoneinfo import ZoneInfo  # here, since the tables of `status` need no zones
+
+    here, there = instant.astimezone(), instant.astimezone(ZoneInfo(zone))
+    if there.utcoffset() == here.utcoffset():
+        return ""
+    day = f"{there:%Y-%m-%d} " if there.date() != here.date() else ""
+    return f", {day}{there:%H:%M %z} in {zone}"
+
+
 def seconds(duration_s: float | None) -> str:
     if duration_s is None:
         return ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vcsctl.cli.chain import KeyChain, Link, elsewhere, of_a_silent_node
+from vcsctl.cli.chain import KeyChain, Link, of_a_silent_node
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.daemon_view import sentence
 from vcsctl.cli.daemons import Instance
@@ -19,7 +19,7 @@ from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.orders import cell_of
 from vcsctl.cli.overview import Overview, outdated_notes, override_text
 from vcsctl.cli.slot_view import slot_links
-from vcsctl.cli.tables import readable, when
+from vcsctl.cli.tables import elsewhere, readable, when
 from vcsctl.cli.targets import node_option, places
 from vcsctl.cli.terminal import columns, paint
 from vcsctl.domain.decision import Start, Wait
