@@ -30,12 +30,21 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Files:
         timed("younger", groups=["other"]),
         timed("nowhere", groups=["free"], nodes=["d"]),
         timed("next", groups=["free"]),
+        timed("silent", groups=["held"], nodes=["c"]),
         timed("each", run_on="each", nodes=["a", "b"]),
     )
     made = Files(tmp_path_factory.mktemp("cell"), *units, environment={"LC_ALL": "C.UTF-8"})
     made.overridden("misfit", "align", 7, 0)
     made.runs("runs", "b", 1, ("held",))
-    for name, minutes in (("older", 40), ("nowhere", 40), ("younger", 1), ("next", 1), ("each@a", 1), ("each@b", 1)):
+    for name, minutes in (
+        ("older", 40),
+        ("nowhere", 40),
+        ("silent", 1),
+        ("younger", 1),
+        ("next", 1),
+        ("each@a", 1),
+        ("each@b", 1),
+    ):
         made.waits(name, NOW - timedelta(minutes=minutes))
     made.waits("next", NOW, "r0000000002")
     return made
@@ -68,6 +77,16 @@ def test_what_an_older_entry_has_reserved_is_waited_for(cell: Files) -> None:
     step = f"\nnext: it starts when older has run, for which group other is kept ({why})"
     assert step in cell.site.vcsctl("why", "younger").stdout
     assert service(cell, "next")["waits_for"] == "starts next", "what no node can start reserves nothing"
+
+
+def test_that_no_node_can_take_it_is_told_beside_the_run_that_holds_its_group(cell: Files) -> None:
+    """Or somebody stops that run for nothing."""
+    both = r"no node can take it now: c \(silent for .*\); waits for group held, held by runs.1 on b"
+    for found in (service(cell, "silent")["waits_for"], cell.site.vcsctl("queue").stdout):
+        assert re.search(both, found), found
+    told = cell.site.vcsctl("why", "silent").stdout
+    assert re.search(rf"\nnow: .*; {both}\n", told), told
+    assert re.search(r"\nnext: it starts when vcsd runs on c again and runs\.1 ends(; at .*)?\n", told), told
 
 
 def test_coalesced_is_what_a_run_stands_for_beside_its_own_entry(cell: Files) -> None:

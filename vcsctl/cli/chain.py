@@ -149,7 +149,8 @@ class KeyChain:
         """The sentence of the decision, and the one of what hinders its start, or the next."""
         decision = self.decision
         if isinstance(decision, Start | Wait):
-            return "; ".join(dict.fromkeys((decision.why, self.overview.waits_for(self.key))))
+            obstacles = self.overview.obstacles(self.key) or ["starts next"]
+            return "; ".join(dict.fromkeys((decision.why, *obstacles)))
         if not (isinstance(decision, Idle) and decision.next_at and self.unable):
             return decision.why
         return f"{decision.why}; no node can start the next as things are{self._each_hindrance()}"

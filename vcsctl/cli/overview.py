@@ -96,7 +96,17 @@ class Overview:
         return OverridesReader(self.paths, self.faults).read()
 
     def waits_for(self, key: str) -> str:
-        """The sentence of vcsd's log, from the same facts."""
+        """The sentences of vcsd's log, from the same facts."""
+        return "; ".join(self.obstacles(key)) or "starts next"
+
+    def obstacles(self, key: str) -> list[str]:
+        """That no node can take it comes first: while that is so, it helps nobody that a run ends."""
+        found = [text for text in (self._nobody_for(key), self._holder(key)) if text]
+        reserved = "" if found else self._reserved(key)
+        return [reserved] if reserved else found
+
+    def _holder(self, key: str) -> str:
+        """Which run is in its way; empty when none is."""
         from vcsctl.domain.holder import Holder, waits_for_group  # here, as below: mostly nothing waits
 
         if key in self.running:
@@ -105,7 +115,7 @@ class Overview:
             for claim in self.running.values():
                 if self.holds(claim.value, group):
                     return waits_for_group(group, Holder(claim.value.run_id, claim.value.node)).why
-        return self._nobody_for(key) or self._reserved(key) or "starts next"
+        return ""
 
     def _nobody_for(self, key: str) -> str:
         """Why no node can take it up at present; empty when one can, or the `vcsctl lock` that waits for it."""

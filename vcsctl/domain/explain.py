@@ -124,8 +124,10 @@ def next_step(
     """
     match decision:
         case Start() | Wait() if in_the_way or (ahead and not unable):
-            each = [f"{run} ends ({_stop(run)} ends it)" for run in in_the_way]
-            if ahead:
+            # To stop a run is of no use while no node could take its place.
+            each = [" or ".join(unable)] if unable else []
+            each += [f"{run} ends" if unable else f"{run} ends ({_stop(run)} ends it)" for run in in_the_way]
+            if ahead and not unable:
                 why = "; ".join((ahead.waits_for, *(f"{_stop(run)} ends {run}" for run in ahead.in_the_way)))
                 each.append(f"{ahead.key} has run, for which group {ahead.group} is kept ({why})")
             return f"it starts when {' and '.join(each)}{_until(view, decision)}"
