@@ -19,7 +19,7 @@ from vcsctl.domain.history import Row
 from vcsctl.domain.override import FieldOverride, Override
 from vcsctl.domain.run import Claim, Request
 from vcsctl.domain.unit import Unit, allowed_on, key_of, to_plain
-from vcsctl.store import cell, daemons, files, history, last_runs, nodes, override_change, queue, running
+from vcsctl.store import cell, daemons, files, history, last_runs, nodes, override_change, queue, records, running
 from vcsctl.store.nodes import NodeState, NodeUnits
 from vcsctl.store.paths import Paths
 
@@ -95,6 +95,11 @@ class Files:
         claim = Claim(key, fence, name, node, "manual", "requested", requests=requests, groups=groups, unit={})
         running.enter(self.paths, claim)
         _date(self.paths.running_index(claim.run_id), at)
+
+    def claimed(self, claim: Claim, at: datetime) -> None:
+        files.make_folder(self.paths.state(claim.key))
+        records.publish(self.paths.claim(claim.key, claim.fence), claim)
+        _date(self.paths.claim(claim.key, claim.fence), at)
 
     def waits(self, key: str, at: datetime = SINCE, request: str = "r0000000001") -> None:
         queue.enter_request(self.paths, Request(request, key, key.partition("@")[0], "eve", "a"))

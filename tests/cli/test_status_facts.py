@@ -12,8 +12,11 @@ import pytest
 from disks import NOW, Files
 from terminals import Terminal
 
-from vcsctl.cli.tables import readable
+from vcsctl.cli.tables import local, readable
+from vcsctl.domain.outcome import Started
+from vcsctl.domain.run import CANCELLED, Claim, Dropped
 from vcsctl.domain.unit import from_plain
+from vcsctl.store import state
 
 
 def timed(name: str, **more: Any) -> Any:
@@ -30,6 +33,7 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Files:
         timed("younger", groups=["other"]),
         timed("nowhere", groups=["free"], nodes=["d"]),
         timed("next", groups=["free"]),
+        timed("quiet", enabled=False),
         timed("silent", groups=["held"], nodes=["c"]),
         timed("each", run_on="each", nodes=["a", "b"]),
     )
@@ -87,6 +91,35 @@ def test_that_no_node_can_take_it_is_told_beside_the_run_that_holds_its_group(ce
     told = cell.site.vcsctl("why", "silent").stdout
     assert re.search(rf"\nnow: .*; {both}\n", told), told
     assert re.search(r"\nnext: it starts when vcsd runs on c again and runs\.1 ends(; at .*)?\n", told), told
+
+
+def test_a_claim_is_shown_with_its_start_and_never_before_its_slot(cell: Files) -> None:
+    """The file server's clock, by which claims are dated, may be a second behind."""
+    slot = NOW.replace(microsecond=0) - timedelta(hours=1)
+    claim = Claim("misfit", 1, "misfit", "a", "schedule", "it is due", watermark=slot, slot=slot, unit={})
+    cell.claimed(claim, slot - timedelta(seconds=1))
+
+    def last_claim() -> str:
+        told = cell.site.vcsctl("why", "misfit").stdout
+        return next(line for line in told.splitlines() if line.startswith("last claim: "))
+
+    assert f", it is due, {local(slot)} (" in last_claim()
+    start = slot + timedelta(seconds=7)
+    state.write_started(cell.paths, "misfit", 1, Started(1, 1, "boot a", start, "log"))
+    assert f", it is due, {local(start)} (" in last_claim()
+
+
+def test_what_was_disposed_of_is_told_by_its_name_with_its_time_and_only_the_newest(cell: Files) -> None:
+    for fence in range(1, 6):
+        dropped = (Dropped("cancelled", CANCELLED, f"r000000000{fence}"),)
+        claim = Claim("quiet", fence, "quiet", "a", "none", CANCELLED, dropped=dropped)
+        cell.claimed(claim, NOW - timedelta(minutes=10 - fence))
+    told = [line for line in cell.site.vcsctl("why", "quiet").stdout.splitlines() if " cancelled" in line]
+    moments = {number: local(NOW - timedelta(minutes=10 - number)) for number in (3, 4, 5)}
+    for line, (number, moment) in zip(told, moments.items(), strict=True):
+        assert line.startswith(f"request r000000000{number}: skipped, {CANCELLED}, {moment} ("), line
+    more = "before: 2 more were disposed of; `vcsctl history quiet` lists them\n"
+    assert more in cell.site.vcsctl("why", "quiet").stdout
 
 
 def test_coalesced_is_what_a_run_stands_for_beside_its_own_entry(cell: Files) -> None:

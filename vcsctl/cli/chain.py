@@ -25,6 +25,8 @@ from vcsctl.store.mounts import Storage, storage_of
 from vcsctl.store.records import Stored
 from vcsctl.vcsd.observe import Observer
 
+_MOST_DROPPED = 3  # `history` has them all
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -102,11 +104,27 @@ class KeyChain:
             data = {"run": claim.run_id, "node": claim.node, "at": to_text(run.at)}
             data |= {"slot": to_text(claim.slot)} if claim.slot else {}
             data |= {"outcome": end.value.outcome} if end else {}
-            fact = f"{claim.run_id} on {claim.node}, {claim.why}, {when(run.at, now)}; {outcome}"
+            fact = f"{claim.run_id} on {claim.node}, {claim.why}, {when(self._began(run), now)}; {outcome}"
             yield Link("last claim", fact, data=data)
-        for claim in (*((run.value,) if run else ()), *reversed(self.found.closes)):
-            for dropped in claim.dropped:
-                yield _dropped(dropped)
+        yield from self._disposed_of()
+
+    def _disposed_of(self) -> Iterator[Link]:
+        """Of the newest claims, the oldest first."""
+        run = self.found.run
+        claims = (*((run.value,) if run else ()), *reversed(self.found.closes))
+        found = [(claim, dropped) for claim in claims for dropped in claim.dropped]
+        if len(found) > _MOST_DROPPED:
+            fact = f"{len(found) - _MOST_DROPPED} more were disposed of; `vcsctl history {self.name}` lists them"
+            yield Link("before", fact)
+        for claim, dropped in found[-_MOST_DROPPED:]:
+            at = state.written_at(self.overview.paths.claim(self.key, claim.fence))
+            yield _dropped(dropped, at, self.now)
+
+    def _began(self, run: Stored[Claim]) -> datetime:
+        """By the clock of its node, as its slot is: by the file server's it might come before that."""
+        started, end = self.found.started, self.found.end
+        began = (started.value.at if started else None) or (end.value.started_at if end else None) or run.at
+        return max(began, run.value.slot or began)
 
     def _queue(self) -> Link:
         pending = self.pending
@@ -186,15 +204,21 @@ class KeyChain:
         return Ahead(by.key, group, self.overview.waits_for(by.key), runs)
 
 
-def _dropped(dropped: Dropped) -> Link:
+def _dropped(dropped: Dropped, at: datetime | None, now: datetime) -> Link:
+    """`at`: when it was put on record, unless that is pruned by now."""
     outcome = CAUSES[dropped.cause].outcome if dropped.cause in CAUSES else "skipped"
     first, last = dropped.first, dropped.last
     span = f" ({dropped.count} slots, {local(first)} to {local(last)})" if dropped.count > 1 else ""
     data: dict[str, Any] = {"cause": dropped.cause, "count": dropped.count}
     data |= {"first": to_text(first)} if first else {}
     data |= {"last": to_text(last)} if last else {}
+    data |= {"request": dropped.request} if dropped.request else {}
+    data |= {"at": to_text(at)} if at else {}
     which = f" ({local(first)})" if first and not span else ""
-    return Link(outcome, f"{dropped.why}{span or which}", data=data)
+    recorded = f", {when(at, now)}" if at else ""
+    if dropped.request:
+        return Link(outcome, f"{outcome}, {dropped.why}{recorded}", f"request {dropped.request}", data)
+    return Link(outcome, f"{dropped.why}{span or which}{recorded}", data=data)
 
 
 def of_a_silent_node(context: Context, run: Stored[Claim]) -> Iterator[Link]:

@@ -106,7 +106,7 @@ class StateReader:
             claim = self._record(Claim, folder, f"{number}{CLAIM}", listing)
             if claim is None:
                 # What an unreadable claim had taken is unknown: count every slot up to its writing as taken.
-                watermark = _later(watermark, _moment(self._paths.claim(key, number)))
+                watermark = _later(watermark, written_at(self._paths.claim(key, number)))
                 continue
             watermark = _later(watermark, claim.value.watermark)
             if not claim.value.is_run:
@@ -189,7 +189,7 @@ class StateReader:
             parts = name.split(".")
             identity = (f"{folder}/{name}", listing.inodes[name])
             moment: datetime | None = self._kept.get(identity)
-            if moment is None and (moment := _moment(identity[0])) is not None:
+            if moment is None and (moment := written_at(identity[0])) is not None:
                 self._keep(identity, moment)
             if moment is None or len(parts) < 2:
                 continue
@@ -220,7 +220,7 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     return max(filter(None, (one, other)), default=None)
 
 
-def _moment(path: str) -> datetime | None:
+def written_at(path: str) -> datetime | None:
     with files.named_faults("read", path):
         try:
             return files.instant_of(os.stat(path, follow_symlinks=False).st_mtime_ns)
