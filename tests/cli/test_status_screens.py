@@ -80,7 +80,8 @@ def screen(cell: Files, columns: int, *arguments: str) -> str:
 
 
 def still(cell: Files, text: str) -> str:
-    """Without what is another at each run; nothing changes its width."""
+    """Without what is another at each run; nothing changes its width but that at noon the service's zone is the reader's."""
+    text = re.sub(r" (\d{4}-\d\d-\d\d )?\d\d:\d\d \+0000 in UTC, then", "", text)
     text = re.sub(r"\b\d\d-\d\d \d\d:\d\d\b(?!:)", "MM-DD hh:mm", steady(text))
     text = text.replace(BACKUP_AT, "HH:MM").replace(str(cell.site.root), "ROOT")
     text = re.sub(r"\(in (\d+m\d\ds|\d+ s)\)", "(in a moment)", text)
