@@ -117,11 +117,11 @@ def history_command(
 
 def _history(context: Context, name: str, wanted: Filter, most: int | None, stats: bool, output: str) -> None:
     # A service whose unit is gone keeps its history.
-    recorded = history.read(context.paths, name) if NAME_PATTERN.fullmatch(name) else iter(())
+    recorded = history.read(context.paths, name, answered) if NAME_PATTERN.fullmatch(name) else iter(())
     newest = list(islice(recorded, 1))
     if not newest and name != LOCK:
         context.row(name)
-    rows = list(islice(wanted.of(_heard(chain(newest, recorded))), most))
+    rows = list(islice(wanted.of(chain(newest, recorded)), most))
     if not rows and wanted.node is not None:
         context.node(wanted.node)  # one that is forgotten keeps its history
     if stats:
@@ -146,13 +146,6 @@ def _history(context: Context, name: str, wanted: Filter, most: int | None, stat
         for r in rows
     ]
     _show_table(_COLUMNS, cells)
-
-
-def _heard(rows: Iterable[Row]) -> Iterator[Row]:
-    """Months of a busy service take longer than a share that hangs is given."""
-    for row in rows:
-        answered()
-        yield row
 
 
 def _show_statistics(rows: list[Row], output: str) -> None:

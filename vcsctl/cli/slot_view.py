@@ -8,6 +8,7 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from vcsctl.cli.chain import KeyChain, Link
+from vcsctl.cli.context import answered
 from vcsctl.cli.moments import Moment
 from vcsctl.cli.tables import elsewhere, local, when
 from vcsctl.domain.calendar import EveryMinutes, Schedule, next_slot, previous_slot
@@ -38,7 +39,8 @@ def slot_links(chain: KeyChain, moment: Moment) -> Iterator[Link]:
         yield Link("slot", _not_a_slot(schedule, minute), data={"slot": None})
         return
     yield Link("slot", f"{when(slot, now)}{elsewhere(slot, zone.key)}", data={"slot": to_text(slot)})
-    rows = takewhile(lambda row: row.at > slot - _CLOCKS_APART, history.read(chain.context.paths, chain.name))
+    recorded = history.read(chain.context.paths, chain.name, answered)
+    rows = takewhile(lambda row: row.at > slot - _CLOCKS_APART, recorded)
     for fate in fates(chain.view, slot, [row for row in rows if row.key == chain.key], now):
         fact = fate.why
         if fate.what == "waits" and fact.endswith(chain.decision.why):

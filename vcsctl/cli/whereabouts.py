@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from vcsctl.cli.context import Context
+from vcsctl.cli.context import Context, answered
 from vcsctl.cli.overview import Overview
 from vcsctl.domain.run import parse_run_id, service_of
 from vcsctl.errors import NotRunningError
@@ -37,7 +37,8 @@ def missing_run(context: Context, run_id: str) -> NotRunningError:
     service = service_of(key)
     live = running.live(context.paths, Faults()).get(key)
     is_over = live is None or live.value.run_id != run_id
-    row = next((row for row in history.read(context.paths, service) if row.id == run_id), None) if is_over else None
+    recorded = history.read(context.paths, service, answered) if is_over else ()
+    row = next((row for row in recorded if row.id == run_id), None)
     node = row.node if row else live.value.node if live and not is_over else ""
     if not node and (text := _not_started(context, key, fence)):
         return NotRunningError(f"{run_id} has not started: {text}; `vcsctl logs {service} -f` follows the next one")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from heapq import merge
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
 from vcsctl.domain.history import Row, rows
 from vcsctl.domain.run import service_of
@@ -54,14 +54,15 @@ def _newest_ids(paths: Paths, service: str, month: str) -> dict[str, str]:
     return {row.id: path for path in files_of_month for row in islice(_rows_of(path), _LOOK_BACK_LINES)}
 
 
-def read(paths: Paths, service: str) -> Iterator[Row]:
+def read(paths: Paths, service: str, answered: Callable[[], None] = lambda: None) -> Iterator[Row]:
     """The rows of one service from all nodes, newest first, each once.
 
     Outcomes that no node has written into the history yet are among them: the outcome's own record is what counts,
-    and the node that made it may be down for long.
+    and the node that made it may be down for long. `answered` is called for each: those of a busy month take longer
+    than a share that hangs is given.
     """
     keys = [key for key in _keys(paths) if service_of(key) == service]
-    return _each_once(_all_rows(paths, service, keys))
+    return _each_once(_all_rows(paths, service, keys, answered))
 
 
 def read_since(paths: Paths, services: Iterable[str], since: datetime) -> Iterator[Row]:
@@ -116,13 +117,16 @@ def _at_of(line: bytes) -> bytes:
     return found[1] if found else b""
 
 
-def _all_rows(paths: Paths, service: str, keys: Iterable[str]) -> Iterator[Row]:
+def _all_rows(paths: Paths, service: str, keys: Iterable[str], answered: Callable[[], None]) -> Iterator[Row]:
     unwritten = _unwritten(paths, keys)  # first: what is pruned meanwhile is in the history when that is read
     by_month = _by_month(paths, service)
     for row in unwritten:
         by_month.setdefault(month_of(row), [])
     for month in sorted(by_month, reverse=True):
-        found = [row for path in by_month[month] for row in _rows_of(path)]
+        found = []
+        for row in chain.from_iterable(map(_rows_of, by_month[month])):
+            answered()
+            found.append(row)
         found += [row for row in unwritten if month_of(row) == month]
         yield from sorted(found, key=lambda row: row.at, reverse=True)
 
