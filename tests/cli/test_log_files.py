@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from vcsctl.cli.log_files import Tail, logs_of, newest_of_each, parts_of, start_of, text_of, written_at_s
+from vcsctl.cli.log_follow import Wanted
 from vcsctl.runners.daemon_log import DaemonLog
 
 LONG = b"x" * 100_000  # more than one block
@@ -74,6 +75,28 @@ def test_which_log_is_the_newest_goes_by_the_number_and_not_by_the_time_of_a_rot
     (folder / "a.9.log").write_bytes(b"")
     os.utime(folder / "a.9.log.1.gz", (7, 7))
     assert written_at_s(str(folder / "a.9.log")) == 7.0, "what was put aside tells when it was written to"
+
+
+def test_thousands_of_empty_logs_are_looked_through_with_few_looks_at_their_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    for number in range(1, 200):
+        (tmp_path / "a" / f"a.{number}.log").touch()
+    (tmp_path / "a" / "a.7.log.1").write_bytes(b"x\n")
+    listed, listdir = list[str](), os.listdir
+
+    def counted(folder: str) -> list[str]:
+        listed.append(folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", counted)
+    answers = list[None]()
+    wanted = Wanted(str(tmp_path), "a", None, 1.0, None)
+    logs = wanted.of(logs_of(str(tmp_path), "a"), lambda: answers.append(None))
+    assert len(wanted.parts(logs, lambda: answers.append(None))) == len(logs) + 1 == 200
+    assert len(answers) >= 2 * len(logs), "each log is an answer"
+    assert len(listed) <= 3
 
 
 def emptied(log: Path) -> None:

@@ -12,7 +12,7 @@ import gzip
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -20,8 +20,9 @@ from vcsctl.domain.run import parse_run_id, service_of
 from vcsctl.domain.values import NAME_PATTERN
 
 _BLOCK = 1 << 16
-_PART = re.compile(r"\.([0-9]{1,6})(?:\.gz)?")
+_PART = re.compile(r"(.*)\.([0-9]{1,6})(?:\.gz)?")
 _PACKED = ".gz"
+Aside = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +56,38 @@ def newest_of_each(logs: Sequence[Log]) -> list[Log]:
     """The newest log of each KEY, the one that was written to last at the end. By the run's number where there is one:
     a rotation gives an old log a new time."""
     newest = {log.key: log for log in sorted(logs, key=lambda log: (log.number is not None, log.number or 0))}
-    return sorted(newest.values(), key=lambda log: written_at_s(log.path))
+    aside = put_aside(os.path.dirname(logs[0].path)) if logs else {}
+    return sorted(newest.values(), key=lambda log: written_at_s(log.path, aside))
 
 
-def written_at_s(path: str) -> float:
+def written_at_s(path: str, aside: Aside | None = None) -> float:
     """When somebody last wrote into it: where a rotation has emptied it, that is the time of what it put aside."""
     with contextlib.suppress(OSError):
         found = os.stat(path)
-        parts = [] if found.st_size else parts_of(path)[-2:-1]
+        parts = [] if found.st_size else parts_of(path, aside)[-2:-1]
         return os.stat(parts[0]).st_mtime if parts else found.st_mtime
     return 0.0
 
 
-def parts_of(path: str) -> list[str]:
-    """The files that make up a log, the oldest first."""
-    folder, name = os.path.split(path)
-    numbered: dict[int, str] = {}
+def put_aside(folder: str) -> Aside:
+    """By the name of each log what rotations put aside of it, the oldest first: for who asks of many logs."""
+    found: dict[str, dict[int, str]] = {}
     with contextlib.suppress(OSError):
         for entry in sorted(os.listdir(folder), reverse=True):  # where both are there, the packed one is being written
-            if entry.startswith(name) and (match := _PART.fullmatch(entry.removeprefix(name))):
-                numbered[int(match[1])] = f"{folder}/{entry}"
-    return [*(numbered[number] for number in sorted(numbered, reverse=True)), path]
+            if match := _PART.fullmatch(entry):
+                found.setdefault(match[1], {})[int(match[2])] = f"{folder}/{entry}"
+    return {name: [parts[number] for number in sorted(parts, reverse=True)] for name, parts in found.items()}
 
 
-def parts_since(path: str, since_s: float) -> list[str]:
+def parts_of(path: str, aside: Aside | None = None) -> list[str]:
+    """The files that make up a log, the oldest first."""
+    folder, name = os.path.split(path)
+    return [*(put_aside(folder) if aside is None else aside).get(name, ()), path]
+
+
+def parts_since(path: str, since_s: float, aside: Aside) -> list[str]:
     """Those of them that were written to since then; the first may begin earlier, for lines bear no times."""
-    *older, newest = parts_of(path)
+    *older, newest = parts_of(path, aside)
     return [*(part for part in older if not _is_older(part, since_s)), newest]
 
 

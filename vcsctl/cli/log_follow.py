@@ -31,9 +31,13 @@ class Wanted:
 
     @property
     def storage(self) -> str:
-        return f"the log directory {self.log_dir}/{self.name}"
+        return f"the log directory {self._folder}"
 
-    def of(self, there: Sequence[Log]) -> list[Log]:
+    @property
+    def _folder(self) -> str:
+        return f"{self.log_dir}/{self.name}"
+
+    def of(self, there: Sequence[Log], answered: Callable[[], None] = lambda: None) -> list[Log]:
         if self.run_id is not None:
             found = [log for log in there if log.number is not None and log.name == self.run_id]
             if not found and (whole := [log for log in there if log.number is None]):
@@ -43,23 +47,27 @@ class Wanted:
             return found
         if self.since_s is None:
             return log_files.newest_of_each(there)[-1:]
-        moments = {log.path: log_files.written_at_s(log.path) for log in there}
+        aside, moments = log_files.put_aside(self._folder), dict[str, float]()
+        for log in there:
+            answered()
+            moments[log.path] = log_files.written_at_s(log.path, aside)
         recent = [log for log in there if moments[log.path] >= self.since_s]
         return sorted(recent, key=lambda log: moments[log.path])
 
     def parts(self, logs: Sequence[Log], answered: Callable[[], None] = lambda: None) -> list[tuple[Log, str, int]]:
         """The files that hold these lines of these logs, and from which byte on."""
-        found: list[tuple[Log, str, int]] = []
-        left = self.lines
+        found: list[list[tuple[Log, str, int]]] = []
+        aside, left = log_files.put_aside(self._folder), self.lines
         for log in reversed(logs):  # each by itself: the last line of one may have no end
             if left == 0 and found:
                 break
-            paths = log_files.parts_of(log.path)
+            answered()
+            paths = log_files.parts_of(log.path, aside)
             if self.since_s is not None and log.number is None:
-                paths = log_files.parts_since(log.path, self.since_s)
+                paths = log_files.parts_since(log.path, self.since_s, aside)
             number, at, left = log_files.start_of(paths, left, answered)
-            found = [(log, path, at if place == 0 else 0) for place, path in enumerate(paths[number:])] + found
-        return found
+            found.append([(log, path, at if place == 0 else 0) for place, path in enumerate(paths[number:])])
+        return [part for of_log in reversed(found) for part in of_log]
 
 
 def follow(wanted: Wanted) -> Iterator[Message]:

@@ -72,7 +72,7 @@ def logs(
 def _print(context: Context, wanted: Wanted) -> Callable[[], None] | None:
     """In a child: nodes may share a log directory too. Returns what touches that no more."""
     there = log_files.logs_of(wanted.log_dir, wanted.name)
-    chosen = wanted.of(there)
+    chosen = wanted.of(there, answered)
     if not chosen:
         if wanted.since_s is None or not there:
             return lambda: in_time(lambda: _no_log(context, wanted.name, wanted.run_id))
@@ -80,6 +80,7 @@ def _print(context: Context, wanted: Wanted) -> Callable[[], None] | None:
         return None
     printer = _Printer(context, wanted, chosen)
     for log, path, at in wanted.parts(chosen, answered):
+        answered()  # of thousands that are empty nothing is printed
         for data in log_files.text_of([path], at):
             printer.print(log, data)
     printer.end()
