@@ -77,6 +77,13 @@ def test_which_log_is_the_newest_goes_by_the_number_and_not_by_the_time_of_a_rot
     assert written_at_s(str(folder / "a.9.log")) == 7.0, "what was put aside tells when it was written to"
 
 
+def test_only_files_are_logs(tmp_path: Path) -> None:
+    (tmp_path / "a" / "a.2.log").mkdir(parents=True)
+    os.mkfifo(tmp_path / "a" / "a.3.log")
+    (tmp_path / "a" / "a.1.log").touch()
+    assert [log.name for log in logs_of(str(tmp_path), "a")] == ["a.1"]
+
+
 def test_thousands_of_empty_logs_are_looked_through_with_few_looks_at_their_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,11 +44,12 @@ def logs_of(log_dir: str, service: str) -> list[Log]:
     if not NAME_PATTERN.fullmatch(service) or not os.path.isdir(folder):
         return []
     found = []
-    for entry in os.listdir(folder):  # never asks for a name: over NFS a missing one stays missing for long
-        name = entry.removesuffix(".log")
-        key, number = parse_run_id(name) or (name, None)
-        if name != entry and service_of(key) == service:
-            found.append(Log(f"{folder}/{entry}", key, number))
+    with os.scandir(folder) as entries:  # never asks for a name: over NFS a missing one stays missing for long
+        for entry in entries:
+            name = entry.name.removesuffix(".log")
+            key, number = parse_run_id(name) or (name, None)
+            if name != entry.name and service_of(key) == service and entry.is_file():
+                found.append(Log(entry.path, key, number))
     return sorted(found, key=lambda log: (log.key, log.number or 0))
 
 
