@@ -84,6 +84,21 @@ def test_only_files_are_logs(tmp_path: Path) -> None:
     assert [log.name for log in logs_of(str(tmp_path), "a")] == ["a.1"]
 
 
+@pytest.mark.parametrize("torn", [True, False], ids=["torn", "no packed file at all"])
+def test_of_a_damaged_part_what_comes_before_is_shown_and_the_next_part_follows(tmp_path: Path, torn: bool) -> None:
+    log, part = tmp_path / "a.1.log", tmp_path / "a.1.log.1.gz"
+    packed = gzip.compress(b"".join(b"%d\n" % number for number in range(100_000)))
+    part.write_bytes(packed[: len(packed) // 2] if torn else b"of another kind\n")
+    log.write_bytes(b"last\n")
+    told = list[str]()
+    text = b"".join(text_of(parts_of(str(log)), 0, told.append))
+    assert text.endswith(b"last\n")
+    assert text.startswith(b"0\n1\n") == torn
+    assert told == [f"{part} is damaged: what follows is not shown"]
+    number, at, _ = start_of(parts_of(str(log)), 2)
+    assert b"".join(text_of(parts_of(str(log))[number:], at)) == text[at:]
+
+
 def test_thousands_of_empty_logs_are_looked_through_with_few_looks_at_their_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -22,7 +24,13 @@ from vcsctl.domain.values import NAME_PATTERN
 _BLOCK = 1 << 16
 _PART = re.compile(r"(.*)\.([0-9]{1,6})(?:\.gz)?")
 _PACKED = ".gz"
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # torn, or no such file at all
+_File = io.BufferedReader | gzip.GzipFile
 Aside = Mapping[str, Sequence[str]]
+
+
+def _unheard(_text: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +106,25 @@ def _is_older(path: str, since_s: float) -> bool:
     return False
 
 
-def text_of(paths: Sequence[str], at: int = 0) -> Iterator[bytes]:
-    """What these files hold, one after the other, the first from that byte on."""
+def text_of(paths: Sequence[str], at: int = 0, damaged: Callable[[str], None] = _unheard) -> Iterator[bytes]:
+    """What these files hold, one after the other, the first from that byte on. `damaged` is told what cannot."""
     for path in paths:
         with _opened(path) as file:
-            file.seek(at)
+            yield from _read_from(file, at, damaged)
             at = 0
-            while data := file.read(_BLOCK):
-                yield data
+
+
+def _read_from(file: _File, at: int, damaged: Callable[[str], None]) -> Iterator[bytes]:
+    try:
+        file.seek(at)
+        while data := file.read1(_BLOCK):  # not read(): that loses what comes before the damage
+            yield data
+    except _DAMAGED:
+        damaged(f"{file.name} is damaged: what follows is not shown")
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def _opened(path: str) -> Iterator[_File]:
     """A part may be packed or removed while others are read: what is gone is read as empty."""
     packed = path if path.endswith(_PACKED) else f"{path}{_PACKED}"
     for there in (path, packed, os.devnull):
@@ -120,9 +135,9 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _open(path: str) -> IO[bytes]:
+def _open(path: str) -> _File:
     if path.endswith(_PACKED):
-        return gzip.open(path, "rb")  # type: ignore[return-value]
+        return gzip.open(path, "rb")
     return open(path, "rb")
 
 
@@ -157,7 +172,7 @@ def _seekable(path: str, answered: Callable[[], None]) -> Iterator[IO[bytes]]:
             yield file
             return
         with tempfile.TemporaryFile() as plain:  # to go back in what is packed is to unpack it again each time
-            while data := file.read(_BLOCK):
+            for data in _read_from(file, 0, _unheard):  # who reads it then tells of the damage
                 plain.write(data)
                 answered()
             yield plain
@@ -175,8 +190,9 @@ def _backwards(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 class Tail:
     """A log that is read on as it grows, past what rotations do to it."""
 
-    def __init__(self, path: str, at: int = 0) -> None:
+    def __init__(self, path: str, at: int = 0, damaged: Callable[[str], None] = _unheard) -> None:
         self.path = path
+        self._damaged = damaged
         self._file = open(path, "rb")  # noqa: SIM115 - for as long as it is followed
         self._at = at
         self._part = _newest_part(path)
@@ -211,9 +227,7 @@ class Tail:
         if self._part is None or self._part == part_before:
             return
         with _opened(parts_of(self.path)[-2]) as part:
-            part.seek(before)
-            while data := part.read(_BLOCK):
-                yield data
+            yield from _read_from(part, before, self._damaged)
             is_packed = isinstance(part, gzip.GzipFile)
             read_of_rest = before - (part.tell() if is_packed else os.fstat(part.fileno()).st_size)
         self._at = read_of_rest if 0 < read_of_rest <= os.fstat(self._file.fileno()).st_size else 0

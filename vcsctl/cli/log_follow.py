@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from vcsctl.cli import log_files
 from vcsctl.cli.log_files import Log, Tail
@@ -76,17 +77,25 @@ def follow(wanted: Wanted) -> Iterator[Message]:
         there = log_files.logs_of(wanted.log_dir, wanted.name)
         chosen = wanted.of(there)
         yield {"there": bool(there), "chosen": [_plain(log) for log in chosen]}
-        following = _Following(wanted, there)
-        yield from following.begin(chosen)
+        notes = list[str]()
+        following = _Following(wanted, there, notes.append)
+        yield from _with_notes(following.begin(chosen), notes)
     except OSError as error:
         raise VcsError(_cannot_read(wanted.log_dir, error)) from None
 
     def look() -> Iterator[Message]:
         began_s = time.monotonic()
-        yield from following.go_on()
+        yield from _with_notes(following.go_on(), notes)
         yield {"read_s": began_s}
 
     yield from again(_told(look, f"{wanted.log_dir}/{wanted.name}"), _PAUSE_S)
+
+
+def _with_notes(messages: Iterator[Message], notes: list[str]) -> Iterator[Message]:
+    for message in chain(messages, ({},)):
+        while notes:
+            yield {"note": notes.pop(0)}
+        yield message
 
 
 def follow_one(log: str, pause_s: float) -> Iterator[Message]:
@@ -127,8 +136,9 @@ def _cannot_read(where: str, error: OSError) -> str:
 class _Following:
     """The newest log of each KEY, and the next one when its run begins."""
 
-    def __init__(self, wanted: Wanted, there: Sequence[Log]) -> None:
+    def __init__(self, wanted: Wanted, there: Sequence[Log], damaged: Callable[[str], None]) -> None:
         self._wanted = wanted
+        self._damaged = damaged
         self._there = there
         self._seen = {log.path for log in there}
         self._tails: dict[str, tuple[Log, Tail]] = {}
@@ -138,14 +148,14 @@ class _Following:
         followed = {log.path: log for log in log_files.newest_of_each(chosen)}
         for log, path, at in self._wanted.parts(chosen):
             if path in followed:
-                self._tails[log.key] = (log, Tail(path, at))
+                self._tails[log.key] = (log, Tail(path, at, self._damaged))
                 yield from self._read_on(log.key)
                 continue
-            for data in log_files.text_of([path], at):
+            for data in log_files.text_of([path], at, self._damaged):
                 yield _message(log, data)
         for log in log_files.newest_of_each(self._there) if self._wanted.run_id is None else ():
             if log.key not in self._tails:
-                self._tails[log.key] = (log, Tail(log.path, os.path.getsize(log.path)))
+                self._tails[log.key] = (log, Tail(log.path, os.path.getsize(log.path), self._damaged))
 
     def go_on(self) -> Iterator[Message]:
         there = log_files.logs_of(self._wanted.log_dir, self._wanted.name)
@@ -159,7 +169,7 @@ class _Following:
                     raise
                 gone[key] = error  # removed on another node: the log of the next run takes its place
         for log in begun if self._wanted.run_id is None else ():
-            tail = Tail(log.path)
+            tail = Tail(log.path, 0, self._damaged)
             self._seen.add(log.path)
             if log.key in self._tails:
                 self._tails.pop(log.key)[1].close()  # all of it was read after the next one had begun

@@ -81,7 +81,7 @@ def _print(context: Context, wanted: Wanted) -> Callable[[], None] | None:
     printer = _Printer(context, wanted, chosen)
     for log, path, at in wanted.parts(chosen, answered):
         answered()  # of thousands that are empty nothing is printed
-        for data in log_files.text_of([path], at):
+        for data in log_files.text_of([path], at, tell):
             printer.print(log, data)
     printer.end()
     is_newest_here = wanted.run_id is None and wanted.since_s is None and chosen[0].key == wanted.name
@@ -177,6 +177,8 @@ def _go_on(
             for message in found:
                 if "data" in message:
                     printer.print(Log(*message["log"]), message["data"].encode("latin-1"))
+                elif "note" in message:
+                    tell(message["note"])
                 elif message.get("read_s", 0.0) >= over_s:  # all that it wrote was there
                     printer.end()
                     return
