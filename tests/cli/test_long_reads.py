@@ -33,6 +33,14 @@ def busy(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> Any
     made.stop()
 
 
+def vcsctl(busy: Any, *command: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; from vcsctl.cli import context, main; context.READ_PATIENCE_S = {PATIENCE_S}; sys.exit(main.main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, "--root", str(busy.root), *command],
+        env=busy.environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
@@ -43,11 +51,17 @@ def busy(tmp_path_factory: pytest.TempPathFactory, site_class: type[Any]) -> Any
     ids=["history", "why --at", "logs --run"],
 )
 def test_a_long_history_is_no_share_that_hangs(busy: Any, command: tuple[str, ...], expected: tuple[int, str]) -> None:
-    code = f"import sys; from vcsctl.cli import context, main; context.READ_PATIENCE_S = {PATIENCE_S}; sys.exit(main.main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "--root", str(busy.root), *command],
-        env=busy.environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = vcsctl(busy, *command)
     assert expected[1] in done.stderr
     assert "did not answer" not in done.stderr
     assert done.returncode == expected[0], done.stderr
+
+
+def test_what_became_of_an_old_run_is_looked_for_as_long_as_the_history_answers(busy: Any) -> None:
+    for number in (1, 2):
+        log = busy.root / "var/log/vcs/often" / f"often.{number}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("x\n")
+    done = vcsctl(busy, "logs", "often", "--since", "1d")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count(", n1, ok <==") == 2

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
-from vcsctl.cli.context import Context
+from vcsctl.cli.context import Context, answered
 from vcsctl.cli.log_files import Log
 from vcsctl.cli.lookout import Lookout, Message
 from vcsctl.cli.tables import local
@@ -18,7 +18,9 @@ from vcsctl.errors import VcsError
 from vcsctl.store import history, running, state
 from vcsctl.store.records import Faults
 
-_PATIENCE_S = 2.0
+_PATIENCE_S = 10.0  # the logs are what is waited for
+_LOOK_S = 0.5
+_ROWS_A_SIGN = 1000
 
 
 class Heads:
@@ -40,12 +42,14 @@ class Heads:
             self._answers = False  # unless all is told without a fault
             with contextlib.suppress(VcsError), Lookout(lambda: self._look(set(runs))) as lookout:
                 give_up_s = time.monotonic() + _PATIENCE_S
-                while not lookout.is_over and (left_s := give_up_s - time.monotonic()) > 0:
-                    for message in lookout.messages(left_s):
+                while not (lookout.is_over or lookout.is_deaf) and time.monotonic() < give_up_s:
+                    answered()  # it is not the logs that are slow
+                    for message in lookout.messages(_LOOK_S):
                         self._known |= message
                 self._answers = lookout.is_over
                 if not self._answers:
-                    tell("the shared directory does not answer: of each log it is said only which run's it is")
+                    why = "does not answer" if lookout.is_deaf else f"was not read through in {_PATIENCE_S:g} s"
+                    tell(f"the shared directory {why}: of logs without more it is said only which run's they are")
         for log in logs:
             self._known.setdefault(log.name, log.name)
 
@@ -58,7 +62,9 @@ class Heads:
                 runs.discard(claim.run_id)
                 started = state.read_started(paths, claim.key, claim.fence)
                 yield {claim.run_id: _words(claim.run_id, started.at if started else stored.at, claim.node, "running")}
-        for row in history.read(paths, self._service) if runs else ():
+        for number, row in enumerate(history.read(paths, self._service) if runs else ()):
+            if number % _ROWS_A_SIGN == 0:
+                yield {}
             if row.id in runs:
                 runs.discard(row.id)
                 yield {row.id: _words(row.id, row.started_at or row.at, row.node, row.outcome)}
