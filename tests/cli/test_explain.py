@@ -110,8 +110,23 @@ def test_why_names_the_zone_of_a_service_that_is_not_the_readers(shared: Site) -
     assert "), 04:05 +0000 in UTC\n" in told("--at", "2027-01-04T04:05")
     no_slot = told("--at", "2027-01-05T20:05")
     assert no_slot.startswith(
-        "slot: none is due at 2027-01-06 05:05:00, 2027-01-05 20:05 +0000 in UTC; by the schedule "
+        "slot: none is due at 2027-01-05 20:05:00 +0000 in UTC (2027-01-06 05:05:00 here); by the schedule "
     )
+    assert no_slot.endswith("2027-01-04 13:05:00, 04:05 +0000 in UTC and 2027-01-11 13:05:00, 04:05 +0000 in UTC\n")
+
+
+def test_moments_that_are_turned_round_or_on_the_wrong_side_of_now_are_named(shared: Site) -> None:
+    turned = shared.vcsctl("history", "backup", "--since", "2h", "--until", "3h")
+    assert (turned.returncode, turned.stdout) == (2, "")
+    assert re.fullmatch(r"vcsctl: --since is \S+ \S+ and --until \S+ \S+: .*\n", turned.stderr)
+    note = "vcsctl: it begins in the past, 2h00m ago; `--from +2h` is to come\n"
+    for command in (("simulate", "--hours", "1"), ("calendar", "5/2")):
+        assert shared.vcsctl(*command, "--from", "2h").stderr == note
+        assert shared.vcsctl(*command, "--from", "+2h").stderr == ""
+    assert shared.vcsctl("calendar", "5/2", "--past", "--from", "2h").stderr == ""
+    ahead = shared.vcsctl("timeline", "--past", "--from", "+2h")
+    assert (ahead.returncode, ahead.stdout) == (2, "")
+    assert ahead.stderr.startswith("vcsctl: --past shows the hours before --from, and ")
 
 
 def test_why_of_a_daemon_does_not_contradict_itself_and_names_the_way_out(site: Site) -> None:

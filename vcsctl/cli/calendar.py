@@ -14,7 +14,7 @@ import click
 
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.layout import Column, Row, shown_table, too_narrow, wrapped
-from vcsctl.cli.moments import Moment, moment_option
+from vcsctl.cli.moments import Moment, moment_option, tell_if_past
 from vcsctl.cli.overview import Overview, outdated_notes
 from vcsctl.cli.tables import ago, value_text
 from vcsctl.cli.terminal import columns, paint
@@ -60,7 +60,7 @@ class _Found:
 @click.command()
 @click.argument("what", metavar="NAME|EXPR...", nargs=-1, required=True)
 @click.option("-n", "--count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many slots.")
-@moment_option("--from", "start", help="From this moment on, for example 2026-03-29.")
+@moment_option("--from", "start", help="From this moment on, or with --past before it: 2026-03-29, +2h.")
 @click.option("-p", "--past", is_flag=True, help="The slots before now, or before --from.")
 @click.option("--timezone", "zone", metavar="ZONE", help="Read expressions and --from, and show times, in this zone.")
 @click.option("--days", metavar="DAYS", help="Of times of day: on these days alone, for example mon,last.")
@@ -86,6 +86,8 @@ def calendar(
     begin = now = datetime.now(UTC)
     if start is not None:
         begin = start.at(now, ZoneInfo(zone) if zone else None, "last" if past else "next")
+    if not past:
+        tell_if_past(start, begin, now)
     asked = _Asked(count, begin, past, zone, _days(days) if days is not None else ())
     in_time(lambda: _calendar(context, what, asked, output))
 

@@ -110,6 +110,9 @@ def history_command(
     """
     now = datetime.now(UTC)
     since_at, until_at = (moment.at(now, None, "last") if moment else None for moment in (since, until))
+    if since_at and until_at and since_at > until_at:
+        span = f"--since is {local(since_at)} and --until {local(until_at)}"
+        raise UsageError(f"{span}: nothing is both after the one and before the other; turn them round")
     wanted = Filter(outcome, trigger, node, since_at, until_at)
     most = lines if lines is not None or stats or since else _DEFAULT_LINES
     in_time(lambda: _history(context, name, wanted, most, stats, output))

@@ -10,13 +10,14 @@ from typing import Any, Literal, assert_never
 
 import click
 
+from vcsctl.cli.tables import ago
+from vcsctl.cli.waiting import tell
 from vcsctl.domain.values import parse_duration
 from vcsctl.errors import UsageError
 
 _YEARS = range(1970, 3000)  # beyond, a typo is likelier than a wish, and the calendar's arithmetic ends at 9999
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?")
-_LENGTH = re.compile(r"(?P<sign>[-+]?)(?P<length>[0-9][0-9.hms]*|[0-9]{1,4}d)(?P<ago> *ago)?")
-_DATE_WITHOUT_DASHES = re.compile(r"[0-9]{8}")
+_LENGTH = re.compile(r"(?P<sign>[-+]?)(?P<length>[0-9][0-9.hms]*[hms]|[0-9]{1,4}d)(?P<ago> *ago)?")
 _DAYS_FROM_TODAY = {"yesterday": -1, "today": 0, "tomorrow": 1}
 _FORMS = (
     "write for example 14:30, 2026-03-29, `2026-03-29 14:30`, 2026-03-29T14:30+01:00, now, today, yesterday, tomorrow, "
@@ -83,6 +84,12 @@ def moment_option(name: str, *more: str, help: str) -> Callable[[Any], Any]:  # 
     return click.option(name, *more, metavar="TIME", callback=_parsed, help=help)
 
 
+def tell_if_past(begin: Moment | None, start: datetime, now: datetime) -> None:
+    """Of a command about what is to come: a length without a sign is so long ago. Who writes a date knows."""
+    if begin is not None and isinstance(begin.typed, timedelta) and start < now:
+        tell(f"it begins in the past, {ago(start, now)}; `--from +2h` is to come")
+
+
 def _parsed(_ctx: click.Context, option: click.Parameter, text: str | None) -> Moment | None:
     return parse(option.opts[0], text) if text is not None else None
 
@@ -102,7 +109,7 @@ def _read(text: str) -> datetime | time | timedelta | _Day:
     if _TIME_OF_DAY.fullmatch(text):
         return time.fromisoformat(text)
     match = _LENGTH.fullmatch(text)
-    if match and not _DATE_WITHOUT_DASHES.fullmatch(text):
+    if match:
         if match["sign"] and match["ago"]:
             raise ValueError
         length = _length(match["length"])

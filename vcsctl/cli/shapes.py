@@ -49,7 +49,7 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
     'calendar': ('Show the slots of services or of expressions.', (
         (('what',), 'service', -1, False, ''),
         (('-n', '--count', 'count'), '', 1, False, 'How many slots.'),
-        (('--from', 'start'), '', 1, False, 'From this moment on, for example 2026-03-29.'),
+        (('--from', 'start'), '', 1, False, 'From this moment on, or with --past before it: 2026-03-29, +2h.'),
         (('-p', '--past', 'past'), '', 0, False, 'The slots before now, or before --from.'),
         (('--timezone', 'zone'), '', 1, False, 'Read expressions and --from, and show times, in this zone.'),
         (('--days', 'days'), 'mon,tue,wed,thu,fri,sat,sun,last', 1, False, 'Of times of day: on these days alone, for example mon,last.'),
@@ -59,7 +59,7 @@ SHAPES: dict[str, tuple[str, tuple[Parameter, ...]]] = {
         (('patterns',), 'service', -1, False, ''),
         (('--hours', 'hours'), '', 1, False, 'For how long, at most 744.'),
         (('-p', '--past', 'past'), '', 0, False, 'The hours before now, or before --from.'),
-        (('--from', 'start'), '', 1, False, 'From this moment on, for example 2026-03-29.'),
+        (('--from', 'start'), '', 1, False, 'From this moment on, or with --past up to it: 2026-03-29, +2h.'),
         (('--group', 'group'), 'group', 1, False, 'Only this run group.'),
         (('--html', 'page'), 'file', 1, False, 'Write the chart as a page that needs no network.'),
         (('-o', '--output', 'output'), ('table', 'json'), 1, False, 'Form of the answer.'),

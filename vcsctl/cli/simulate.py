@@ -12,7 +12,7 @@ import click
 from vcsctl.cli.context import Context, in_time, output_option, show, show_json
 from vcsctl.cli.hours import hours_option
 from vcsctl.cli.layout import Column, Row, shown_table, too_narrow, wrapped
-from vcsctl.cli.moments import Moment, moment_option
+from vcsctl.cli.moments import Moment, moment_option, tell_if_past
 from vcsctl.cli.outset import (
     ASSUMED_S,
     Gathered,
@@ -66,7 +66,9 @@ def simulate(
     It begins with what runs and waits now and goes on as vcsd would decide. The runs of a service last as long as its
     last 100 that went well, in their order, or as --duration says.
     """
-    start = begin.at(datetime.now(UTC), None, "next") if begin is not None else None
+    now = datetime.now(UTC)
+    start = begin.at(now, None, "next") if begin is not None else None
+    tell_if_past(begin, start or now, now)
 
     def read() -> Callable[[], None]:
         overview = Overview(context)

@@ -36,7 +36,7 @@ def slot_links(chain: KeyChain, moment: Moment) -> Iterator[Link]:
     minute = asked.astimezone(UTC).replace(second=0, microsecond=0)
     slot = previous_slot(schedule, minute + _MINUTE - datetime.resolution)
     if slot < minute or (in_gap and isinstance(schedule, EveryMinutes)):
-        yield Link("slot", _not_a_slot(schedule, minute), data={"slot": None})
+        yield Link("slot", _not_a_slot(schedule, minute, zone), data={"slot": None})
         return
     yield Link("slot", f"{when(slot, now)}{elsewhere(slot, zone.key)}", data={"slot": to_text(slot)})
     recorded = history.read(chain.context.paths, chain.name, answered)
@@ -48,7 +48,13 @@ def slot_links(chain: KeyChain, moment: Moment) -> Iterator[Link]:
         yield Link("fate", fact, "  ", {"what": fate.what, "run": fate.run or None})
 
 
-def _not_a_slot(schedule: Schedule, instant: datetime) -> str:
-    then = f"{local(instant)}{elsewhere(instant, schedule.timezone)}"
-    before, after = previous_slot(schedule, instant), next_slot(schedule, instant)
-    return f"none is due at {then}; by the schedule in force the nearest are {local(before)} and {local(after)}"
+def _not_a_slot(schedule: Schedule, instant: datetime, zone: ZoneInfo) -> str:
+    """In the service's zone first, in which it was asked."""
+    before, after = (
+        f"{local(slot)}{elsewhere(slot, zone.key)}"
+        for slot in (previous_slot(schedule, instant), next_slot(schedule, instant))
+    )
+    asked = local(instant)
+    if elsewhere(instant, zone.key):
+        asked = f"{instant.astimezone(zone):%Y-%m-%d %H:%M:%S %z} in {zone.key} ({asked} here)"
+    return f"none is due at {asked}; by the schedule in force the nearest are {before} and {after}"

@@ -17,7 +17,7 @@ from vcsctl.cli.hours import hours_option
 from vcsctl.cli.layout import wrapped
 from vcsctl.cli.moments import Moment, moment_option
 from vcsctl.cli.overview import Overview
-from vcsctl.cli.tables import listed
+from vcsctl.cli.tables import listed, local
 from vcsctl.cli.terminal import columns
 from vcsctl.domain.run import service_of, to_text
 from vcsctl.errors import UnknownUnitError, UsageError
@@ -41,7 +41,7 @@ class _Asked:
 @click.argument("patterns", metavar="[NAME|GLOB]...", nargs=-1)
 @hours_option(8.0)
 @click.option("-p", "--past", is_flag=True, help="The hours before now, or before --from.")
-@moment_option("--from", "start", help="From this moment on, for example 2026-03-29.")
+@moment_option("--from", "start", help="From this moment on, or with --past up to it: 2026-03-29, +2h.")
 @click.option("--group", metavar="GROUP", help="Only this run group.")
 @click.option("--html", "page", metavar="FILE", help="Write the chart as a page that needs no network.")
 @output_option
@@ -67,6 +67,8 @@ def timeline(
     if page is not None and output != "table":
         raise UsageError("--html and --output json are two answers; choose one")
     begin = start.at(now, None, "last" if past else "next") if start is not None else now
+    if past and begin > now:
+        raise UsageError(f"--past shows the hours before --from, and {local(begin)} is still to come; leave --past out")
     begin -= timedelta(hours=hours) if past else timedelta(0)
     window = _window(begin, begin + timedelta(hours=hours), now)
     asked = _Asked(patterns, group, output, _page_path(page) if page is not None else None)
