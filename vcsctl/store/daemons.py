@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vcsctl.domain.daemon import DaemonState, Order
 from vcsctl.store import codec, files, records
-from vcsctl.store.paths import DONE, ORDER, Paths, is_part, split_queue_name
+from vcsctl.store.paths import DAEMONS, DONE, ORDER, Paths, is_part, split_queue_name
 from vcsctl.store.records import Faults, Stored
 
 
@@ -57,8 +57,8 @@ def published(paths: Paths) -> dict[str, Stored[NodeDaemons]]:
     """Node → what its vcsd has published, and when by the file server's clock."""
     found = {}
     for name in files.names(paths.nodes):
-        node = name.removesuffix(".daemons.json")
-        if name.endswith(".daemons.json") and is_part(node):
+        node = name.removesuffix(DAEMONS)
+        if name.endswith(DAEMONS) and is_part(node):
             stored = records.read(NodeDaemons, paths.node_daemons(node), Faults())
             if stored is not None and stored.value.node == node:
                 found[node] = stored

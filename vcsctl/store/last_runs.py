@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from vcsctl.domain.history import Row
 from vcsctl.store import codec, files, records
-from vcsctl.store.paths import Paths
+from vcsctl.store.paths import RUNS, Paths
 
 
 def append(paths: Paths, node: str, runs: Iterable[Row]) -> None:
@@ -20,7 +20,7 @@ def read(paths: Paths) -> dict[str, Row]:
     """The last run of each KEY, by the indexes of all nodes."""
     last: dict[str, Row] = {}
     for name in files.names(paths.nodes):
-        if name.endswith(".runs.jsonl"):
+        if name.endswith(RUNS):
             for row in records.decoded(Row, records.all_lines_backwards(f"{paths.nodes}/{name}")):
                 if row.key not in last or row.at > last[row.key].at:
                     last[row.key] = row

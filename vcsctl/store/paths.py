@@ -21,6 +21,8 @@ ORDER = "order"
 DONE = "done"
 DRAINED = ".drained"
 UNITS = ".units.json"
+RUNS = ".runs.jsonl"
+DAEMONS = ".daemons.json"
 SESSION_PREFIX = "session."
 
 
@@ -147,11 +149,11 @@ class Paths:
 
     def node_runs(self, node: str) -> str:
         """The last outcome of each service that ran on this node: an index of its history, for `status`."""
-        return f"{self.root}/nodes/{_part(node)}.runs.jsonl"
+        return f"{self.root}/nodes/{_part(node)}{RUNS}"
 
     def node_daemons(self, node: str) -> str:
         """How the daemons of this node are, for `status`."""
-        return f"{self.root}/nodes/{_part(node)}.daemons.json"
+        return f"{self.root}/nodes/{_part(node)}{DAEMONS}"
 
     def history_folder(self, service: str) -> str:
         return f"{self.root}/history/{_part(service)}"
